@@ -1,0 +1,40 @@
+/** A version that a deployment gives traffic to, with what dispatch must know before loading it. */
+export interface VersionTarget {
+  versionId: string;
+  /** 0 to 100; those of a script add up to 100. */
+  percentage: number;
+  isolation: Isolation;
+  /** Wall time until the response begins, in milliseconds. */
+  wallTimeMs: number;
+  /** Sum of its modules' sizes: what an isolate's memory is estimated from. */
+  codeBytes: number;
+}
+
+/** `request`: an isolate of its own for every invocation. `shared`: one isolate serves many. */
+export type Isolation = "request" | "shared";
+
+/** A deployed script. */
+export interface ScriptTarget {
+  accountId: string;
+  scriptId: string;
+  scriptName: string;
+  versions: VersionTarget[];
+}
+
+/** A route whose host part matches; its path pattern is `prefix` with anything after, or exact. */
+export interface PathRoute {
+  /** "http" or "https" if the pattern names a scheme. */
+  scheme: string | undefined;
+  /** Path with query, without the trailing `*`. */
+  path: string;
+  wildcard: boolean;
+  /** Undefined: requests that match stay without a worker. */
+  target: ScriptTarget | undefined;
+}
+
+/** All that is served under one host name, most specific route first. */
+export interface HostTable {
+  routes: PathRoute[];
+  /** Takes what no route takes: a custom domain or a `<script>.<subdomain>` address. */
+  fallback: ScriptTarget | undefined;
+}

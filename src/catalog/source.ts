@@ -1,0 +1,37 @@
+/** One module of a version, as uploaded. */
+export interface SourceModule {
+  name: string;
+  type: ModuleType;
+  content: string | ArrayBuffer;
+}
+
+/** The kinds that the Worker Loader takes and Mayfly accepts. */
+export type ModuleType = "js" | "cjs" | "text" | "data" | "json" | "wasm";
+
+/**
+ * A binding as an isolate needs it: Cloudflare's shape, with secrets in clear and with ids that the
+ * account was checked to own when the version was made.
+ */
+export type SourceBinding =
+  | { type: "plain_text" | "secret_text"; name: string; text: string }
+  | { type: "json"; name: string; json: unknown }
+  | { type: "kv_namespace"; name: string; namespace_id: string }
+  | { type: "r2_bucket"; name: string; bucket_name: string }
+  | { type: "d1"; name: string; id: string }
+  | { type: "service"; name: string; service: string; entrypoint?: string; props?: unknown }
+  | { type: "version_metadata"; name: string };
+
+/** Everything an isolate of a version is made of. */
+export interface IsolateSource {
+  accountId: string;
+  scriptName: string;
+  versionId: string;
+  /** `workers/tag` of the upload, and when it was; what the version_metadata binding shows. */
+  versionTag: string;
+  createdAt: string;
+  compatibilityDate: string;
+  compatibilityFlags: string[];
+  mainModule: string;
+  modules: SourceModule[];
+  bindings: SourceBinding[];
+}

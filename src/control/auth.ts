@@ -1,0 +1,55 @@
+import type { MiddlewareHandler } from "hono";
+import { findToken } from "../catalog/tokens.ts";
+import { sha256 } from "../catalog/crypto.ts";
+import type { ControlEnv } from "./app.ts";
+import { ApiError } from "./error.ts";
+
+/** Who calls the API and what it may do. */
+export interface Principal {
+  /** The only account it may touch; undefined for the root token, which may touch all. */
+  accountId: string | undefined;
+  access: "read" | "write";
+  tokenId: string;
+  tokenName: string;
+}
+
+// Reads that are sent as POST.
+const READS_BY_POST = /\/bulk\/get$/;
+
+/**
+ * Lets a request pass if its token is known, is bound to the account of the path and may do what
+ * the method asks. Takes `Authorization: Bearer` or, as wrangler's older style, `X-Auth-Key`.
+ */
+export const authenticate: MiddlewareHandler<ControlEnv> = async (c, next) => {
+  const header = c.req.header("authorization");
+  const token = header?.startsWith("Bearer ") ? header.slice(7).trim() : c.req.header("x-auth-key");
+  if (!token) throw new ApiError(401, 9106, "Missing Authorization: Bearer <token>");
+  const principal = await identify(c.env, token);
+  if (!principal) throw new ApiError(401, 10000, "Authentication error: the token is not valid");
+
+  const account = /^\/client\/v4\/accounts\/([^/]+)/.exec(c.req.path)?.[1];
+  if (account && principal.accountId && account !== principal.accountId) {
+    throw new ApiError(403, 10000, "Authentication error: the token is for another account");
+  }
+  const reads = c.req.method === "GET" || c.req.method === "HEAD" || READS_BY_POST.test(c.req.path);
+  if (!reads && principal.access === "read") {
+    throw new ApiError(403, 10000, "Authentication error: the token can only read");
+  }
+  c.set("principal", principal);
+  await next();
+};
+
+async function identify(
+  env: ControlEnv["Bindings"],
+  token: string,
+): Promise<Principal | undefined> {
+  if (!env.MAYFLY_TOKEN) {
+    throw new ApiError(503, 10000, "No root token is configured: set MAYFLY_TOKEN");
+  }
+  // Digests have one length, so the comparison takes the same time whatever was sent.
+  const [given, root] = await Promise.all([sha256(token), sha256(env.MAYFLY_TOKEN)]);
+  if (crypto.subtle.timingSafeEqual(given, root)) {
+    return { accountId: undefined, access: "write", tokenId: "root", tokenName: "root" };
+  }
+  return findToken(env.CATALOG, given);
+}

@@ -1,0 +1,4 @@
+import { Hono } from "hono";
+import type { ControlEnv } from "./app.ts";
+
+export const links = new Hono<ControlEnv>();

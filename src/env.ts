@@ -1,0 +1,43 @@
+import type { DatabaseObject } from "./bindings/d1/object.ts";
+
+/**
+ * What the platform Worker is given: by `wrangler.toml` under `wrangler dev` and at the edge, by
+ * `src/host/` on an own machine. There, each process gets only what its role needs.
+ */
+export interface Env {
+  /** State: the catalog. */
+  CATALOG: D1Database;
+  /** State: all KV namespaces, one key prefix each. */
+  KV: KVNamespace;
+  /** State: code, and all R2 buckets, one key prefix each. */
+  BUCKET: R2Bucket;
+  /** Shard: one object per D1 database. */
+  DATABASES: DurableObjectNamespace<DatabaseObject>;
+  /** Executor and quarantine: makes isolates. */
+  LOADER: WorkerLoader;
+
+  /** Other roles, where they are other processes; see `roles/contract.ts`. */
+  STATE?: Fetcher;
+  SHARD?: Fetcher;
+  EXECUTOR?: Fetcher;
+  QUARANTINE?: Fetcher;
+
+  /** `edge` on Cloudflare, `workerd` where isolates must be evicted by the platform itself. */
+  MAYFLY_RUNTIME: "edge" | "workerd";
+  /** Base domain of workers' addresses: `<script>.<subdomain>.<MAYFLY_DOMAIN>`. */
+  MAYFLY_DOMAIN: string;
+  /** Port that clients see, put into addresses that the API prints; empty for the scheme's own. */
+  MAYFLY_PORT?: string;
+  /** Subdomain of the default account. */
+  MAYFLY_SUBDOMAIN: string;
+  /** Id of the default account, 32 hex digits; without it one is made and kept in the catalog. */
+  MAYFLY_ACCOUNT_ID?: string;
+  /** Root token: may do everything in every account. */
+  MAYFLY_TOKEN?: string;
+  /** Key of secrets at rest and of signed links: 32 bytes in base64. */
+  MAYFLY_SECRETS_KEY?: string;
+  /** Further zones of the default account, separated by commas. */
+  MAYFLY_ZONES?: string;
+  /** Further hosts, separated by commas, under which the API answers. */
+  MAYFLY_API_HOSTS?: string;
+}

@@ -1,0 +1,87 @@
+/**
+ * The roles of the platform and what each may ask of another. All are entrypoints of this one
+ * Worker. On an own machine they run in processes of their own and these calls cross Unix sockets;
+ * elsewhere they are loopbacks. So arguments and results must be serializable, always.
+ */
+import type { KvStore } from "../bindings/kv/store.ts";
+import type { R2Store } from "../bindings/r2/store.ts";
+import type { Statement, StatementResult } from "../bindings/d1/protocol.ts";
+import type { Invocation } from "../pipeline/record.ts";
+import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
+import type { IsolateSource } from "../catalog/source.ts";
+import type { Env } from "../env.ts";
+
+/** Holds the platform's own data. Runs no code and no SQL of a user. */
+export interface StateRole {
+  /** The control API. */
+  fetch(request: Request): Promise<Response>;
+  /** What is served under a host name (lower case, no port), or undefined. */
+  resolveHost(host: string): Promise<HostTable | undefined>;
+  /** The deployed versions of a script of the account, or undefined. */
+  resolveScript(accountId: string, scriptName: string): Promise<ScriptTarget | undefined>;
+  /** Everything that an isolate of a version is made of, secrets in clear; undefined if unknown. */
+  loadVersion(versionId: string): Promise<IsolateSource | undefined>;
+  /** The namespace's values. The caller has checked that it may have them. */
+  kv(namespaceId: string): KvStore;
+  /** The bucket's objects. The caller has checked that it may have them. */
+  r2(accountId: string, bucketName: string): R2Store;
+  /** Keeps finished invocations. */
+  record(invocations: Invocation[]): Promise<void>;
+}
+
+/** Holds what users can make slow: the SQL of their databases. */
+export interface ShardRole {
+  /** Runs the statements in one transaction, all or none. */
+  query(databaseId: string, statements: Statement[]): Promise<StatementResult[]>;
+  /** Runs SQL text of any number of statements in one transaction. */
+  execute(databaseId: string, sql: string): Promise<StatementResult[]>;
+  /** The database as SQL text, in pieces. */
+  dump(databaseId: string, options: DumpOptions): Promise<ReadableStream<Uint8Array>>;
+  /** Size in bytes and number of tables. */
+  info(databaseId: string): Promise<{ sizeBytes: number; tables: number }>;
+  /** Removes the database's data for good. */
+  destroy(databaseId: string): Promise<void>;
+}
+
+export interface DumpOptions {
+  noSchema?: boolean;
+  noData?: boolean;
+  tables?: string[];
+}
+
+/** Runs users' code. Holds nothing that matters. */
+export interface ExecutorRole {
+  /** Forgets what it remembers of hosts and scripts; called after every change of the catalog. */
+  invalidate(): Promise<void>;
+}
+
+/** Runs users' code for the first time, where an endless loop hurts nobody. */
+export interface QuarantineRole {
+  /** Starts an isolate without bindings and reports what became of it. */
+  start(source: IsolateSource): Promise<StartReport>;
+}
+
+/** `error` is set if start-up failed: the message and the stack with the user's file names. */
+export type StartReport =
+  { ok: true; startupTimeMs: number; handlers: string[] } | { ok: false; error: string };
+
+// Loopback stubs and bindings of other processes have the same methods; workers-types cannot say
+// so for interfaces that pass streams and targets, hence one cast here and none elsewhere.
+const role = <T>(stub: unknown): T => stub as T;
+
+interface Exports {
+  State: unknown;
+  Shard: unknown;
+  Executor: unknown;
+  Quarantine: unknown;
+}
+const loopback = (ctx: ExecutionContext): Exports => ctx.exports as unknown as Exports;
+
+export const stateOf = (env: Env, ctx: ExecutionContext): StateRole =>
+  role(env.STATE ?? loopback(ctx).State);
+export const shardOf = (env: Env, ctx: ExecutionContext): ShardRole =>
+  role(env.SHARD ?? loopback(ctx).Shard);
+export const executorOf = (env: Env, ctx: ExecutionContext): ExecutorRole =>
+  role(env.EXECUTOR ?? loopback(ctx).Executor);
+export const quarantineOf = (env: Env, ctx: ExecutionContext): QuarantineRole =>
+  role(env.QUARANTINE ?? loopback(ctx).Quarantine);
