@@ -1,9 +1,10 @@
-// Files that the bundler takes in as text: see [[rules]] in wrangler.toml.
+// Files that the bundlers take in as text. What runs inside isolates is made by
+// scripts/preludes.ts as dist/prelude/<name>.txt.
 declare module "*.sql" {
   const text: string;
   export default text;
 }
-declare module "*/dist/prelude/*.js" {
+declare module "*.txt" {
   const text: string;
   export default text;
 }
