@@ -95,6 +95,8 @@ CREATE TABLE routes (
   -- NULL: a route that keeps requests away from any worker
   script_id TEXT REFERENCES scripts (id) ON DELETE CASCADE,
   pattern TEXT NOT NULL,
+  -- the pattern's host, a wildcard's asterisk included
+  host TEXT NOT NULL,
   UNIQUE (zone_id, pattern)
 );
 
@@ -145,5 +147,6 @@ CREATE TABLE garbage (
 
 CREATE INDEX versions_by_script ON versions (script_id, number DESC);
 CREATE INDEX deployments_by_script ON deployments (script_id, number DESC);
+CREATE INDEX routes_by_host ON routes (zone_id, host);
 CREATE INDEX routes_by_script ON routes (script_id);
 CREATE INDEX domains_by_script ON domains (script_id);
