@@ -1,4 +1,8 @@
-import type { Env } from "../env.ts";
+/** The settings that name the API's hosts; members of `Env`. */
+interface ApiHosts {
+  MAYFLY_DOMAIN: string;
+  MAYFLY_API_HOSTS?: string;
+}
 
 // Hosts of the API, and the settings that they were made from.
 let apiHosts = new Set<string>();
@@ -9,7 +13,7 @@ let extra: string | undefined;
  * Whether the API, and no worker, answers under the host (as `toHostName` gives it): localhost, IP
  * addresses, MAYFLY_DOMAIN and MAYFLY_API_HOSTS. Asked for every request.
  */
-export function isApiHost(env: Env, host: string): boolean {
+export function isApiHost(env: ApiHosts, host: string): boolean {
   if (domain !== env.MAYFLY_DOMAIN || extra !== env.MAYFLY_API_HOSTS) {
     domain = env.MAYFLY_DOMAIN;
     extra = env.MAYFLY_API_HOSTS;
