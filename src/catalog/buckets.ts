@@ -1,3 +1,7 @@
+import { keyPrefix } from "../bindings/key-space.ts";
+import { discard } from "./garbage.ts";
+import { Recent } from "./recent.ts";
+
 /** An R2 bucket as the catalog knows it; its objects are in the platform's own bucket. */
 export interface Bucket {
   accountId: string;
@@ -46,6 +50,17 @@ export async function findBucket(
   return row ? fromRow(row) : undefined;
 }
 
+const recent = new Recent<Bucket>();
+
+/** Like `findBucket`, for the calls of bindings: remembers it for some seconds. */
+export function recentBucket(
+  db: D1Database,
+  accountId: string,
+  name: string,
+): Promise<Bucket | undefined> {
+  return recent.get(`${accountId}/${name}`, () => findBucket(db, accountId, name));
+}
+
 /** The account's buckets by name. */
 export async function listBuckets(db: D1Database, accountId: string): Promise<Bucket[]> {
   const { results } = await db
@@ -73,4 +88,52 @@ export async function createBucket(
     )
     .first<Row>();
   return row ? fromRow(row) : undefined;
+}
+
+/** Forgets the bucket; what is left in it is garbage from now on. */
+export async function deleteBucket(db: D1Database, bucket: Bucket): Promise<void> {
+  await db.batch([
+    db.prepare("DELETE FROM buckets WHERE number = ?").bind(bucket.number),
+    discard(db, "r2", keyPrefix(bucket.number)),
+  ]);
+  recent.forget(`${bucket.accountId}/${bucket.name}`);
+}
+
+export async function setStorageClass(
+  db: D1Database,
+  bucket: Bucket,
+  storageClass: StorageClass,
+): Promise<void> {
+  await db
+    .prepare("UPDATE buckets SET storage_class = ? WHERE number = ?")
+    .bind(storageClass, bucket.number)
+    .run();
+  recent.forget(`${bucket.accountId}/${bucket.name}`);
+}
+
+/** Rules that are kept with a bucket and only read whole. */
+export type BucketRules = "cors" | "lifecycle";
+
+export async function getRules(
+  db: D1Database,
+  bucket: Bucket,
+  kind: BucketRules,
+): Promise<unknown[]> {
+  const json = await db
+    .prepare(`SELECT ${kind} FROM buckets WHERE number = ?`)
+    .bind(bucket.number)
+    .first<string>(kind);
+  return json === null ? [] : (JSON.parse(json) as unknown[]);
+}
+
+export async function setRules(
+  db: D1Database,
+  bucket: Bucket,
+  kind: BucketRules,
+  rules: unknown[],
+): Promise<void> {
+  await db
+    .prepare(`UPDATE buckets SET ${kind} = ? WHERE number = ?`)
+    .bind(JSON.stringify(rules), bucket.number)
+    .run();
 }

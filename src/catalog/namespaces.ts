@@ -1,3 +1,7 @@
+import { keyPrefix } from "../bindings/key-space.ts";
+import { discard } from "./garbage.ts";
+import { Recent } from "./recent.ts";
+
 /** A KV namespace as the catalog knows it; its values are in the platform's own namespace. */
 export interface Namespace {
   /** 32 hex digits. */
@@ -35,6 +39,17 @@ export async function findNamespace(
     .bind(accountId, id)
     .first<Row>();
   return row ? fromRow(row) : undefined;
+}
+
+const recent = new Recent<Namespace>();
+
+/** Like `findNamespace`, for the calls of bindings: remembers it for some seconds. */
+export function recentNamespace(
+  db: D1Database,
+  accountId: string,
+  id: string,
+): Promise<Namespace | undefined> {
+  return recent.get(`${accountId}/${id}`, () => findNamespace(db, accountId, id));
 }
 
 /** Columns that namespaces can be listed by. */
@@ -84,4 +99,13 @@ export async function renameNamespace(
     .bind(title, accountId, id)
     .run();
   return meta.changes > 0;
+}
+
+/** Forgets the namespace; its values are garbage from now on. */
+export async function deleteNamespace(db: D1Database, namespace: Namespace): Promise<void> {
+  await db.batch([
+    db.prepare("DELETE FROM kv_namespaces WHERE number = ?").bind(namespace.number),
+    discard(db, "kv", keyPrefix(namespace.number)),
+  ]);
+  recent.forget(`${namespace.accountId}/${namespace.id}`);
 }

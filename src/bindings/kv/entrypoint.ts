@@ -1,0 +1,51 @@
+import { WorkerEntrypoint } from "cloudflare:workers";
+import type { Env } from "../../env.ts";
+import { stateOf } from "../../roles/contract.ts";
+import type {
+  FoundValue,
+  GetManyOptions,
+  GetOptions,
+  KvMethods,
+  ListedKeys,
+  ListOptions,
+  PutOptions,
+} from "./protocol.ts";
+import type { KvStore } from "./store.ts";
+
+/** Set by the platform when it gives a version its bindings. */
+export interface KvProps {
+  accountId: string;
+  namespaceId: string;
+}
+
+/** What an isolate holds of a namespace: passes each call on to the store, in one round trip. */
+export class KvBinding extends WorkerEntrypoint<Env, KvProps> implements KvMethods {
+  get #store(): KvStore {
+    const { accountId, namespaceId } = this.ctx.props;
+    return stateOf(this.env, this.ctx).kv(accountId, namespaceId);
+  }
+
+  getValue(key: string, options: GetOptions): Promise<FoundValue | null> {
+    return this.#store.getValue(key, options);
+  }
+
+  getMany(keys: string[], options: GetManyOptions): Promise<[string, unknown][]> {
+    return this.#store.getMany(keys, options);
+  }
+
+  putValue(
+    key: string,
+    value: ArrayBuffer | ArrayBufferView | ReadableStream,
+    options: PutOptions,
+  ): Promise<void> {
+    return this.#store.putValue(key, value, options);
+  }
+
+  deleteKey(key: string): Promise<void> {
+    return this.#store.deleteKey(key);
+  }
+
+  listKeys(options: ListOptions): Promise<ListedKeys> {
+    return this.#store.listKeys(options);
+  }
+}
