@@ -5,7 +5,13 @@
  */
 import type { KvStore } from "../bindings/kv/store.ts";
 import type { R2Store } from "../bindings/r2/store.ts";
-import type { Statement, StatementResult } from "../bindings/d1/protocol.ts";
+import type {
+  DumpOptions,
+  DumpOutcome,
+  ImportOutcome,
+  QueryOutcome,
+  Statement,
+} from "../bindings/d1/protocol.ts";
 import type { Invocation } from "../pipeline/record.ts";
 import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
@@ -13,6 +19,10 @@ import type { Env } from "../env.ts";
 
 /** Holds the platform's own data. Runs no code and no SQL of a user. */
 export interface StateRole {
+  /** Returns when the role can serve. */
+  ready(): Promise<void>;
+  /** Whether the token is a valid one, of any account. */
+  isToken(token: string): Promise<boolean>;
   /** The control API. */
   fetch(request: Request): Promise<Response>;
   /** What is served under a host name (lower case, no port), or undefined. */
@@ -21,9 +31,9 @@ export interface StateRole {
   resolveScript(accountId: string, scriptName: string): Promise<ScriptTarget | undefined>;
   /** Everything that an isolate of a version is made of, secrets in clear; undefined if unknown. */
   loadVersion(versionId: string): Promise<IsolateSource | undefined>;
-  /** The namespace's values. The caller has checked that it may have them. */
-  kv(namespaceId: string): KvStore;
-  /** The bucket's objects. The caller has checked that it may have them. */
+  /** The values of the account's namespace. */
+  kv(accountId: string, namespaceId: string): KvStore;
+  /** The objects of the account's bucket. */
   r2(accountId: string, bucketName: string): R2Store;
   /** Keeps finished invocations. */
   record(invocations: Invocation[]): Promise<void>;
@@ -32,21 +42,17 @@ export interface StateRole {
 /** Holds what users can make slow: the SQL of their databases. */
 export interface ShardRole {
   /** Runs the statements in one transaction, all or none. */
-  query(databaseId: string, statements: Statement[]): Promise<StatementResult[]>;
+  query(databaseId: string, statements: Statement[]): Promise<QueryOutcome>;
   /** Runs SQL text of any number of statements in one transaction. */
-  execute(databaseId: string, sql: string): Promise<StatementResult[]>;
-  /** The database as SQL text, in pieces. */
-  dump(databaseId: string, options: DumpOptions): Promise<ReadableStream<Uint8Array>>;
+  execute(databaseId: string, sql: string): Promise<QueryOutcome>;
+  /** Runs SQL text of any length in one transaction, while other calls wait. */
+  import(databaseId: string, sql: ReadableStream<Uint8Array>): Promise<ImportOutcome>;
+  /** The database as SQL text, in pieces; other calls wait until they have been read. */
+  dump(databaseId: string, options: DumpOptions): Promise<DumpOutcome>;
   /** Size in bytes and number of tables. */
   info(databaseId: string): Promise<{ sizeBytes: number; tables: number }>;
   /** Removes the database's data for good. */
   destroy(databaseId: string): Promise<void>;
-}
-
-export interface DumpOptions {
-  noSchema?: boolean;
-  noData?: boolean;
-  tables?: string[];
 }
 
 /** Runs users' code. Holds nothing that matters. */

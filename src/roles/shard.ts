@@ -1,8 +1,14 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { DatabaseObject } from "../bindings/d1/object.ts";
-import type { Statement, StatementResult } from "../bindings/d1/protocol.ts";
+import type {
+  DumpOptions,
+  DumpOutcome,
+  ImportOutcome,
+  QueryOutcome,
+  Statement,
+} from "../bindings/d1/protocol.ts";
 import type { Env } from "../env.ts";
-import type { DumpOptions, ShardRole } from "./contract.ts";
+import type { ShardRole } from "./contract.ts";
 
 /** The shard role: see `ShardRole` for what each method promises. */
 export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
@@ -10,15 +16,19 @@ export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
     return this.env.DATABASES.get(this.env.DATABASES.idFromName(id));
   }
 
-  query(databaseId: string, statements: Statement[]): Promise<StatementResult[]> {
+  query(databaseId: string, statements: Statement[]): Promise<QueryOutcome> {
     return this.#database(databaseId).query(statements);
   }
 
-  execute(databaseId: string, sql: string): Promise<StatementResult[]> {
+  execute(databaseId: string, sql: string): Promise<QueryOutcome> {
     return this.#database(databaseId).execute(sql);
   }
 
-  dump(databaseId: string, options: DumpOptions): Promise<ReadableStream<Uint8Array>> {
+  import(databaseId: string, sql: ReadableStream<Uint8Array>): Promise<ImportOutcome> {
+    return this.#database(databaseId).import(sql);
+  }
+
+  dump(databaseId: string, options: DumpOptions): Promise<DumpOutcome> {
     return this.#database(databaseId).dump(options);
   }
 

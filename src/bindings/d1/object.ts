@@ -1,20 +1,343 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
-import type { DumpOptions } from "../../roles/contract.ts";
-import type { Statement, StatementResult } from "./protocol.ts";
+import { DumpError, dumpSql, planDump } from "./dump.ts";
+import {
+  MAX_IMPORT_MS,
+  MAX_RESULT_BYTES,
+  type DumpOptions,
+  type DumpOutcome,
+  type Failure,
+  type ImportOutcome,
+  type QueryOutcome,
+  type SqlValue,
+  type Statement,
+  type StatementResult,
+} from "./protocol.ts";
+import { splitStatements, StatementSplitter, toRunnable } from "./statements.ts";
 
+// Reads on their own need no transaction: they are one statement and change nothing. All else has
+// one, also because `PRAGMA foreign_keys` then has no effect.
+const LONE_READ = /^\s*(?:SELECT|VALUES)\b[^;]*;?\s*$/i;
+const CHANGES_SCHEMA = /\b(?:CREATE|ALTER|DROP)\b/i;
+
+const DUMP_PIECE_CHARS = 64 * 1024;
+
+const FOREIGN_KEY_FAILED =
+  "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)";
+
+const NO_STATEMENTS = "No SQL statements detected.";
+
+/** What SQLite counts, to tell what a statement did. */
+interface Counters {
+  changes: number;
+  lastRowId: number;
+  size: number;
+}
+
+/** One D1 database. SQLite itself refuses ATTACH, most pragmas and names beginning with `_cf_`. */
 export class DatabaseObject extends DurableObject<Env> {
-  async query(_statements: Statement[]): Promise<StatementResult[]> {
-    throw new Error("unfinished");
+  readonly #sql: SqlStorage;
+  #destroyed: boolean;
+  // Set while a dump is being read: what it writes must all be of one moment.
+  #dumping: Promise<void> | undefined;
+  // Whether a table has constraints that are checked at the end only; undefined: to be found out.
+  #hasDeferredConstraints: boolean | undefined;
+  #lastBookmark = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#sql = ctx.storage.sql;
+    this.#destroyed = ctx.storage.kv.get("destroyed") === true;
   }
-  async execute(_sql: string): Promise<StatementResult[]> {
-    throw new Error("unfinished");
+
+  /** Runs the statements in one transaction: all of them or none. Lone `--` comments are passed over. */
+  async query(statements: Statement[]): Promise<QueryOutcome> {
+    const malformed = checkStatements(statements);
+    if (malformed) return failure(malformed);
+    const present = statements.filter(({ sql }) => sql.replace(/^\s*--.*$/gm, "").trim() !== "");
+    return this.#run(present);
   }
-  async dump(_options: DumpOptions): Promise<ReadableStream<Uint8Array>> {
-    throw new Error("unfinished");
+
+  /** Runs the statements of a text in one transaction. */
+  async execute(text: string): Promise<QueryOutcome> {
+    return this.#run(splitStatements(text).map((sql) => ({ sql, params: [] })));
   }
+
+  /** Runs the statements of a text of any length in one transaction; others wait meanwhile. */
+  async import(text: ReadableStream<Uint8Array>): Promise<ImportOutcome> {
+    if (this.#destroyed) return failure(this.#gone());
+    await this.#dumping;
+    const startedAt = Date.now();
+    const meta = { rows_read: 0, rows_written: 0, changes: 0, last_row_id: 0 };
+    let count = 0;
+    const runAll = (statements: string[]): void => {
+      for (const sql of statements) {
+        const result = this.#runOne(toRunnable(sql), new ResultBudget());
+        count++;
+        meta.rows_read += result.meta.rows_read;
+        meta.rows_written += result.meta.rows_written;
+        meta.changes += result.meta.changes;
+        meta.last_row_id = result.meta.last_row_id;
+      }
+      if (Date.now() - startedAt > MAX_IMPORT_MS) {
+        throw new Error(
+          `the import took longer than ${MAX_IMPORT_MS / 1000} seconds and was undone after ${count} statements; split the file`,
+        );
+      }
+    };
+    try {
+      await this.ctx.storage.transaction(async () => {
+        const splitter = new StatementSplitter();
+        for await (const piece of text.pipeThrough(new TextDecoderStream())) {
+          runAll(splitter.push(piece));
+        }
+        runAll(splitter.end());
+        if (count === 0) throw new Error(NO_STATEMENTS);
+        this.#checkForeignKeys(meta.changes > 0);
+      });
+    } catch (error) {
+      return failure(messageOf(error));
+    }
+    const duration = Date.now() - startedAt;
+    return {
+      ok: true,
+      statements: count,
+      bookmark: this.#nextBookmark(),
+      meta: {
+        ...meta,
+        ...served(duration),
+        changed_db: meta.changes > 0,
+        size_after: this.#sql.databaseSize,
+      },
+    };
+  }
+
+  /** The database as SQL text. Nothing else runs until it has been read to its end or given up. */
+  async dump(options: DumpOptions): Promise<DumpOutcome> {
+    if (this.#destroyed) return failure(this.#gone());
+    while (this.#dumping) await this.#dumping;
+    let pieces: Generator<string>;
+    try {
+      pieces = dumpSql(this.#sql, planDump(this.#sql, options));
+    } catch (error) {
+      if (error instanceof DumpError) return failure(error.message);
+      throw error;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#dumping = promise;
+    const release = (): void => {
+      this.#dumping = undefined;
+      resolve();
+    };
+    const encoder = new TextEncoder();
+    const sql = new ReadableStream({
+      type: "bytes",
+      pull(controller: ReadableByteStreamController) {
+        try {
+          const piece = take(pieces, DUMP_PIECE_CHARS);
+          if (piece !== "") controller.enqueue(encoder.encode(piece));
+          else {
+            release();
+            controller.close();
+          }
+        } catch (error) {
+          release();
+          throw error;
+        }
+      },
+      cancel() {
+        pieces.return(undefined);
+        release();
+      },
+    });
+    return { ok: true, sql };
+  }
+
+  /** Size in bytes and number of tables. */
   async info(): Promise<{ sizeBytes: number; tables: number }> {
-    throw new Error("unfinished");
+    const { tables } = this.#sql
+      .exec<{ tables: number }>(
+        String.raw`SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\'`,
+      )
+      .one();
+    return { sizeBytes: this.#sql.databaseSize, tables };
   }
-  async destroy(): Promise<void> {}
+
+  /** Removes all data. Workers that still have the database bound get an error from now on. */
+  async destroy(): Promise<void> {
+    this.#destroyed = true;
+    await this.ctx.storage.deleteAll();
+    this.ctx.storage.kv.put("destroyed", true);
+  }
+
+  async #run(statements: Statement[]): Promise<QueryOutcome> {
+    while (this.#dumping) await this.#dumping;
+    if (this.#destroyed) return failure(this.#gone());
+    const [first] = statements;
+    if (!first) return failure(NO_STATEMENTS);
+    // From here on nothing waits, so no other call comes between.
+    try {
+      const budget = new ResultBudget();
+      const results =
+        statements.length === 1 && LONE_READ.test(first.sql)
+          ? [this.#runOne(first, budget)]
+          : this.ctx.storage.transactionSync(() => {
+              const results = statements.map((statement) => this.#runOne(statement, budget));
+              this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
+              return results;
+            });
+      return { ok: true, results, bookmark: this.#nextBookmark() };
+    } catch (error) {
+      return failure(messageOf(error));
+    }
+  }
+
+  #runOne({ sql, params }: Statement, budget: ResultBudget): StatementResult {
+    if (CHANGES_SCHEMA.test(sql)) this.#hasDeferredConstraints = undefined;
+    const before = this.#counters();
+    const startedAt = performance.now();
+    const cursor = this.#sql.exec(sql, ...params);
+    const columns = cursor.columnNames;
+    const rows: SqlValue[][] = [];
+    for (const row of cursor.raw()) {
+      budget.take(row);
+      rows.push(row);
+    }
+    const duration = performance.now() - startedAt;
+    const after = this.#counters();
+    const changes = after.changes - before.changes;
+    return {
+      columns,
+      rows,
+      meta: {
+        ...served(duration),
+        changes,
+        last_row_id: after.lastRowId,
+        changed_db:
+          changes !== 0 || after.lastRowId !== before.lastRowId || after.size !== before.size,
+        size_after: after.size,
+        rows_read: cursor.rowsRead,
+        rows_written: cursor.rowsWritten,
+      },
+    };
+  }
+
+  #counters(): Counters {
+    const { changes, lastRowId } = this.#sql
+      .exec<{ changes: number; lastRowId: number }>(
+        "SELECT total_changes() AS changes, last_insert_rowid() AS lastRowId",
+      )
+      .one();
+    return { changes, lastRowId, size: this.#sql.databaseSize };
+  }
+
+  /**
+   * Checks deferred foreign keys before the transaction ends: found at its end, a violation would
+   * reset the object and fail the calls of others, too.
+   */
+  #checkForeignKeys(changed: boolean): void {
+    const { deferred } = this.#sql
+      .exec<{ deferred: number }>(
+        "SELECT defer_foreign_keys AS deferred FROM pragma_defer_foreign_keys",
+      )
+      .one();
+    this.#hasDeferredConstraints ??= this.#findDeferredConstraints();
+    if (changed && (deferred === 1 || this.#hasDeferredConstraints)) {
+      for (const _ of this.#sql.exec("PRAGMA foreign_key_check")) {
+        throw new Error(FOREIGN_KEY_FAILED);
+      }
+    }
+    if (deferred === 1) this.#sql.exec("PRAGMA defer_foreign_keys = off");
+  }
+
+  #findDeferredConstraints(): boolean {
+    const { count } = this.#sql
+      .exec<{ count: number }>(
+        "SELECT count(*) AS count FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%INITIALLY%DEFERRED%'",
+      )
+      .one();
+    return count > 0;
+  }
+
+  // Time in 1/1024 ms, or one more than the last if the clock has not moved on.
+  #nextBookmark(): string {
+    this.#lastBookmark = Math.max(Date.now() * 1024, this.#lastBookmark + 1);
+    const hex = this.#lastBookmark.toString(16).padStart(16, "0");
+    return `${hex.slice(0, 8)}-${hex.slice(8)}`;
+  }
+
+  #gone(): string {
+    return "The database was deleted.";
+  }
+}
+
+const failure = (error: string): Failure => ({ ok: false, error });
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);
+
+/** The members of D1's meta that tell who served a query and how long it took. */
+function served(duration: number): Record<string, unknown> & { duration: number } {
+  return {
+    served_by: "mayfly",
+    served_by_primary: true,
+    total_attempts: 1,
+    timings: { sql_duration_ms: duration },
+    duration,
+  };
+}
+
+/** Joins what a generator yields until it is `length` characters long; "" at its end. */
+function take(pieces: Generator<string>, length: number): string {
+  let text = "";
+  while (text.length < length) {
+    const { done, value } = pieces.next();
+    if (done) break;
+    text += value;
+  }
+  return text;
+}
+
+/** Statements come out of users' isolates, so their shape is not to be trusted. */
+function checkStatements(statements: unknown): string | undefined {
+  if (!Array.isArray(statements)) return "statements: must be an array";
+  for (const statement of statements as Partial<Record<keyof Statement, unknown>>[]) {
+    if (typeof statement?.sql !== "string") {
+      return `sql: got ${typeof statement?.sql}, must be a string`;
+    }
+    if (!Array.isArray(statement.params) || !statement.params.every(isSqlValue)) {
+      return "params: must be an array of strings, numbers, nulls and ArrayBuffers";
+    }
+  }
+  return undefined;
+}
+
+const isSqlValue = (value: unknown): boolean =>
+  value === null ||
+  typeof value === "string" ||
+  typeof value === "number" ||
+  value instanceof ArrayBuffer;
+
+/** Counts what results take in a message between isolates, so that too many fail clearly. */
+class ResultBudget {
+  #bytes = 0;
+
+  /** Throws once the rows taken are too large together. Numbers that JSON lacks become null. */
+  take(row: SqlValue[]): void {
+    this.#bytes += 8;
+    for (const [i, value] of row.entries()) {
+      if (typeof value === "string") {
+        // V8 writes one byte for each character, two if any of them needs two.
+        this.#bytes += (/[^\0-\xff]/.test(value) ? 2 : 1) * value.length + 8;
+      } else if (typeof value === "number") {
+        if (!Number.isFinite(value)) row[i] = null;
+        this.#bytes += 9;
+      } else this.#bytes += value === null ? 1 : value.byteLength + 8;
+    }
+    if (this.#bytes > MAX_RESULT_BYTES) {
+      throw new Error(
+        `The results are larger than ${MAX_RESULT_BYTES} bytes; ask for fewer rows or columns with LIMIT or in several queries.`,
+      );
+    }
+  }
 }

@@ -1,6 +1,7 @@
 /** A value bound to a parameter or read from a column. Blobs are ArrayBuffers. */
 export type SqlValue = string | number | null | ArrayBuffer;
 
+/** SQL with the values of its parameters; several statements only if the last alone has any. */
 export interface Statement {
   sql: string;
   params: SqlValue[];
@@ -12,3 +13,35 @@ export interface StatementResult {
   rows: SqlValue[][];
   meta: D1Meta & Record<string, unknown>;
 }
+
+/** Nothing was changed. `error` is for whoever wrote the SQL; other faults are thrown. */
+export interface Failure {
+  ok: false;
+  error: string;
+}
+
+/** `bookmark` grows with every answer of a database: a later one compares greater as text. */
+export type QueryOutcome = { ok: true; results: StatementResult[]; bookmark: string } | Failure;
+
+export type ImportOutcome =
+  | { ok: true; statements: number; bookmark: string; meta: D1Meta & Record<string, unknown> }
+  | Failure;
+
+export type DumpOutcome = { ok: true; sql: ReadableStream<Uint8Array> } | Failure;
+
+/** What a dump leaves out; by default it has everything. */
+export interface DumpOptions {
+  noSchema?: boolean;
+  noData?: boolean;
+  /** Only these tables, with their indexes and triggers. */
+  tables?: string[];
+}
+
+/** Most bytes of SQL in one statement: https://developers.cloudflare.com/d1/platform/limits/ */
+export const MAX_STATEMENT_BYTES = 100_000;
+
+/** Most bytes that the results of one call may have: what one message between isolates holds. */
+export const MAX_RESULT_BYTES = 32 * 1024 * 1024;
+
+/** Longest time an import may take: a Durable Object's transaction must end within 30 seconds. */
+export const MAX_IMPORT_MS = 27_000;
