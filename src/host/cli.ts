@@ -1,0 +1,117 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { printEnvironment } from "./environment-command.ts";
+import { HostError } from "./host-error.ts";
+import { ROOT } from "./paths.ts";
+import { readSettings } from "./settings.ts";
+import { startCommand } from "./start-command.ts";
+import { createToken, listTokens, revokeToken } from "./token-commands.ts";
+
+const HELP = `mayfly <command>
+
+  start                            run the platform until it is told to stop
+  env                              print the variables that point wrangler here:
+                                   eval "$(mayfly env)"
+  token create <name> [--access read|write]
+                                   make an API token of the default account (default: write)
+  token list                       list its API tokens
+  token revoke <id>                end an API token
+  help                             print this
+  --version                        print the version
+
+Settings are environment variables: PORT, MAYFLY_DATA, MAYFLY_TOKEN, MAYFLY_DOMAIN, MAYFLY_BIND,
+MAYFLY_ZONES, MAYFLY_API_HOSTS. docs/running.md describes them.
+`;
+
+/** What was typed is not a command: shown with a hint, exit code 2. */
+class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+async function run(args: string[]): Promise<void> {
+  const { values, positionals } = parse(args);
+  if (values.help || positionals[0] === "help") return print(HELP);
+  if (values.version) return print(`${version()}\n`);
+  const [command, ...rest] = positionals;
+  if (values.access !== undefined && !(command === "token" && rest[0] === "create")) {
+    throw new UsageError("--access belongs to token create");
+  }
+  switch (command) {
+    case "start":
+      takes(rest, 0, "start");
+      return startCommand(readSettings(process.env));
+    case "env":
+      takes(rest, 0, "env");
+      return printEnvironment(readSettings(process.env));
+    case "token":
+      return token(rest, values.access);
+    default:
+      throw new UsageError(command ? `Unknown command "${command}"` : "No command given");
+  }
+}
+
+async function token([action, ...rest]: string[], access = "write"): Promise<void> {
+  switch (action) {
+    case "create": {
+      const [name] = takes(rest, 1, "token create <name>");
+      if (access !== "read" && access !== "write") {
+        throw new UsageError(`--access: got "${access}", must be read or write`);
+      }
+      return createToken(readSettings(process.env), name as string, access);
+    }
+    case "list":
+      takes(rest, 0, "token list");
+      return listTokens(readSettings(process.env));
+    case "revoke": {
+      const [id] = takes(rest, 1, "token revoke <id>");
+      return revokeToken(readSettings(process.env), id as string);
+    }
+    default:
+      throw new UsageError(
+        `${action ? `Unknown command "token ${action}"` : "token"}: must be create, list or revoke`,
+      );
+  }
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        help: { type: "boolean", short: "h" },
+        version: { type: "boolean", short: "v" },
+        access: { type: "string" },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function takes(args: string[], count: number, usage: string): string[] {
+  if (args.length === count) return args;
+  throw new UsageError(`Usage: mayfly ${usage}`);
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function version(): string {
+  const file = readFileSync(join(ROOT, "package.json"), "utf8");
+  return (JSON.parse(file) as { version: string }).version;
+}
+
+try {
+  await run(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof UsageError) {
+    process.stderr.write(`${error.message}\nmayfly help lists the commands.\n`);
+    process.exitCode = 2;
+  } else if (error instanceof HostError) {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  } else throw error;
+}

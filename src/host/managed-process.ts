@@ -1,0 +1,102 @@
+import type { ChildProcess } from "node:child_process";
+import type { Guardian } from "./guardian.ts";
+import { log } from "./log.ts";
+
+const FIRST_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 5_000;
+/** One that lived this long is started again at once when it ends. */
+const SETTLED_AFTER_MS = 10_000;
+
+/**
+ * One process of the platform, started again whenever it ends.
+ *
+ * States: *running* → (ends) → *waiting* for the backoff → *running*; `stop` leads from either to
+ * *stopped*, which is final.
+ */
+export class ManagedProcess {
+  readonly name: string;
+  readonly #spawn: () => ChildProcess;
+  readonly #guardian: Guardian;
+  #child: ChildProcess | undefined;
+  #startedAt = 0;
+  #backoffMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+  /** How often it has ended by itself since it last ran for a while. */
+  failures = 0;
+
+  /** `spawn` starts the process, detached, so that it leads a process group of its own. */
+  constructor(name: string, guardian: Guardian, spawn: () => ChildProcess) {
+    this.name = name;
+    this.#guardian = guardian;
+    this.#spawn = spawn;
+  }
+
+  start(): void {
+    const child = this.#spawn();
+    this.#child = child;
+    this.#startedAt = Date.now();
+    const pid = child.pid;
+    if (pid) this.#guardian.add(pid);
+    let ended = false;
+    const onEnd = (reason: Record<string, unknown>): void => {
+      if (ended) return;
+      ended = true;
+      if (pid) {
+        // What it started itself ends with it.
+        signalGroup(pid, "SIGKILL");
+        this.#guardian.drop(pid);
+      }
+      this.#child = undefined;
+      if (!this.#stopped) this.#restart(reason);
+    };
+    child.once("error", (error) => onEnd({ message: error.message }));
+    child.once("exit", (code, signal) => onEnd({ code, signal }));
+    log("info", "process_started", { process: this.name, pid });
+  }
+
+  #restart(reason: Record<string, unknown>): void {
+    if (Date.now() - this.#startedAt > SETTLED_AFTER_MS) {
+      this.#backoffMs = 0;
+      this.failures = 0;
+    }
+    this.failures++;
+    log("warn", "process_ended", {
+      process: this.name,
+      ...reason,
+      restartInMs: this.#backoffMs,
+    });
+    this.#timer = setTimeout(() => this.start(), this.#backoffMs);
+    this.#backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(FIRST_BACKOFF_MS, this.#backoffMs * 2));
+  }
+
+  /** Ends the process at once; it is started again. */
+  kill(): void {
+    if (this.#child?.pid) signalGroup(this.#child.pid, "SIGKILL");
+  }
+
+  /**
+   * Ends the process for good: it is asked to, and killed after `graceMs` milliseconds. Resolves
+   * when it has ended.
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    const child = this.#child;
+    if (!child) return;
+    const exited = new Promise((resolve) => child.once("exit", resolve));
+    if (graceMs === 0) this.kill();
+    else child.kill("SIGTERM");
+    const timer = setTimeout(() => this.kill(), graceMs);
+    await exited;
+    clearTimeout(timer);
+  }
+}
+
+function signalGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

@@ -1,0 +1,46 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
+/** The folder of the checkout. */
+export const ROOT = dirname(dirname(import.meta.dirname));
+
+/** The platform Worker, made by `npm run build`. */
+export const BUNDLE = join(ROOT, "dist/worker.js");
+
+/** What the data folder holds. */
+export const inDataFolder = (folder: string) => ({
+  /** Account id, root token, key of secrets; see `credentials.ts`. */
+  credentials: join(folder, "credentials.json"),
+  /** Locked while a supervisor uses the folder; see `data-lock.ts`. */
+  lock: join(folder, "lock"),
+  /** Address of the API at the last start, for `mayfly env`. */
+  api: join(folder, "api"),
+  /** Everything the state process keeps. */
+  state: join(folder, "state"),
+});
+
+// Addresses of Unix sockets hold 108 bytes on Linux and 104 on macOS, with a final zero.
+const MAX_SOCKET_PATH_BYTES = 103;
+const LONGEST_SOCKET_NAME = "quarantine.sock";
+
+/**
+ * Makes the folder of the processes' sockets and configuration. Only its owner may enter it: who can
+ * open a socket there is a peer of the platform's processes.
+ */
+export function makeRuntimeFolder(): string {
+  const suffix = join("mayfly-XXXXXX", LONGEST_SOCKET_NAME);
+  const fits = Buffer.byteLength(join(tmpdir(), suffix)) <= MAX_SOCKET_PATH_BYTES;
+  return mkdtempSync(join(fits ? tmpdir() : "/tmp", "mayfly-"));
+}
+
+/** The Unix sockets in the runtime folder; Miniflare appends `:0` to the names of its own. */
+export const socketsIn = (folder: string) => ({
+  state: join(folder, "state:0"),
+  shard: join(folder, "shard:0"),
+  statePing: join(folder, "state-ping:0"),
+  executor: join(folder, "executor.sock"),
+  executorPing: join(folder, "exec-ping.sock"),
+  quarantine: join(folder, LONGEST_SOCKET_NAME),
+});
+export type Sockets = ReturnType<typeof socketsIn>;

@@ -1,0 +1,95 @@
+import { isIP } from "node:net";
+import { join, resolve } from "node:path";
+import { HostError } from "./host-error.ts";
+import { ROOT } from "./paths.ts";
+
+/** How this platform is to run, from environment variables; docs/running.md describes each. */
+export interface Settings {
+  /** Port of the one public socket. */
+  port: number;
+  /** Whether `port` was given or is the default. */
+  portGiven: boolean;
+  /** IP address that the public socket is bound to. */
+  bind: string;
+  /** Data folder, absolute. */
+  dataFolder: string;
+  /** Root token, if it is not the one kept in the data folder. */
+  token: string | undefined;
+  /** Base domain of workers' addresses. */
+  domain: string;
+  /** Further zones of the default account. */
+  zones: string[];
+  /** Further hosts under which the API answers. */
+  apiHosts: string[];
+}
+
+/** Throws a `HostError` that names the variable, its value and what is allowed. */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  // An empty variable is one that is not set.
+  const read = <T>(
+    name: string,
+    otherwise: T,
+    parse: (text: string) => T | undefined,
+    allowed: string,
+  ): T => {
+    const text = env[name]?.trim();
+    if (!text) return otherwise;
+    const value = parse(text);
+    if (value === undefined) {
+      throw new HostError(`${name}: got ${JSON.stringify(text)}, must be ${allowed}`);
+    }
+    return value;
+  };
+  const hosts = "host names like example.com, separated by commas, without ports";
+  return {
+    port: read("PORT", 8787, parsePort, "a whole number from 1 to 65535"),
+    portGiven: Boolean(env["PORT"]?.trim()),
+    bind: read("MAYFLY_BIND", "127.0.0.1", parseAddress, "an IP address like 127.0.0.1 or 0.0.0.0"),
+    dataFolder: read("MAYFLY_DATA", join(ROOT, ".mayfly"), (text) => resolve(text), "a path"),
+    token: read<string | undefined>(
+      "MAYFLY_TOKEN",
+      undefined,
+      (text) => (/^[\x21-\x7e]+$/.test(text) ? text : undefined),
+      "printable ASCII without spaces",
+    ),
+    domain: read("MAYFLY_DOMAIN", "localhost", parseHost, "a host name like example.com"),
+    zones: read("MAYFLY_ZONES", [], parseHosts, hosts),
+    apiHosts: read("MAYFLY_API_HOSTS", [], parseHosts, hosts),
+  };
+}
+
+function parsePort(text: string): number | undefined {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return port >= 1 && port <= 65535 ? port : undefined;
+}
+
+const parseAddress = (text: string): string | undefined => (isIP(text) ? text : undefined);
+
+// RFC 1123: labels of letters, digits and inner hyphens, 63 bytes each.
+const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+function parseHost(text: string): string | undefined {
+  const host = text.toLowerCase();
+  const ok = host.length <= 253 && host.split(".").every((label) => LABEL.test(label));
+  return ok && !isIP(host) ? host : undefined;
+}
+
+function parseHosts(text: string): string[] | undefined {
+  const hosts = text
+    .split(",")
+    .filter((host) => host.trim() !== "")
+    .map((host) => parseHost(host.trim()));
+  return hosts.every((host) => host !== undefined) ? hosts : undefined;
+}
+
+/** `host:port` of the public socket, as programs write it. */
+export const publicAddress = ({ bind, port }: Settings): string =>
+  `${bind.includes(":") ? `[${bind}]` : bind}:${port}`;
+
+/** Address of the API for clients on this machine. */
+export function apiAddress(settings: Settings): string {
+  // "localhost" reaches both loopback addresses and whatever is bound to all of them.
+  const local = ["127.0.0.1", "0.0.0.0", "::", "::1"].includes(settings.bind);
+  const authority = local ? `localhost:${settings.port}` : publicAddress(settings);
+  return `http://${authority}/client/v4`;
+}

@@ -1,0 +1,84 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import workerd from "workerd";
+import { readCompatibility } from "./compatibility.ts";
+import { BUNDLE, type Sockets } from "./paths.ts";
+import { publicAddress, type Settings } from "./settings.ts";
+
+/** Subdomain of the default account. */
+export const SUBDOMAIN = "dev";
+
+/**
+ * Puts what the processes are started from into the runtime folder, so that all of them run the same
+ * bundle however often they are restarted, even if it is built anew meanwhile.
+ */
+export function writeConfiguration(runtimeFolder: string): void {
+  copyFileSync(BUNDLE, join(runtimeFolder, "worker.js"));
+  for (const file of ["executor.capnp", "quarantine.capnp"]) {
+    copyFileSync(join(import.meta.dirname, file), join(runtimeFolder, file));
+  }
+  const { date, flags } = readCompatibility();
+  const lines = [
+    "@0xc6b0d94f3e5a1872;",
+    `const date :Text = ${JSON.stringify(date)};`,
+    `const flags :List(Text) = ${JSON.stringify(flags)};`,
+  ];
+  writeFileSync(join(runtimeFolder, "compatibility.capnp"), `${lines.join("\n")}\n`);
+}
+
+/** Starts the executor on the public socket. */
+export function spawnExecutor(
+  runtimeFolder: string,
+  sockets: Sockets,
+  settings: Settings,
+): ChildProcess {
+  return spawnWorkerd(join(runtimeFolder, "executor.capnp"), {
+    listen: {
+      public: publicAddress(settings),
+      role: `unix:${sockets.executor}`,
+      ping: `unix:${sockets.executorPing}`,
+    },
+    call: { state: `unix:${sockets.state}`, shard: `unix:${sockets.shard}` },
+    env: {
+      MAYFLY_DOMAIN: settings.domain,
+      MAYFLY_PORT: String(settings.port),
+      MAYFLY_SUBDOMAIN: SUBDOMAIN,
+      MAYFLY_API_HOSTS: settings.apiHosts.join(","),
+    },
+  });
+}
+
+export function spawnQuarantine(runtimeFolder: string, sockets: Sockets): ChildProcess {
+  return spawnWorkerd(join(runtimeFolder, "quarantine.capnp"), {
+    listen: { role: `unix:${sockets.quarantine}` },
+    call: {},
+    env: {},
+  });
+}
+
+interface Addresses {
+  /** Address of each socket of the configuration. */
+  listen: Record<string, string>;
+  /** Address of each external service of the configuration. */
+  call: Record<string, string>;
+  /** All that the process finds in its environment. */
+  env: Record<string, string>;
+}
+
+function spawnWorkerd(config: string, { listen, call, env }: Addresses): ChildProcess {
+  for (const address of Object.values(listen)) {
+    // A process that was killed leaves its sockets behind.
+    if (address.startsWith("unix:")) rmSync(address.slice("unix:".length), { force: true });
+  }
+  const options = [
+    ...Object.entries(listen).map(([name, address]) => `--socket-addr=${name}=${address}`),
+    ...Object.entries(call).map(([name, address]) => `--external-addr=${name}=${address}`),
+  ];
+  // The worker loader of open-source workerd is experimental.
+  return spawn(workerd.default, ["serve", "--experimental", ...options, config], {
+    stdio: ["ignore", 2, 2],
+    detached: true,
+    env: { TZ: "UTC", ...env },
+  });
+}
