@@ -1,8 +1,19 @@
 import { globSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 
 const root = dirname(import.meta.dirname);
+
+// `mayfly:<name>` is the module that the platform puts beside these in the isolate's graph.
+const graphModules: Plugin = {
+  name: "graph-modules",
+  setup(build) {
+    build.onResolve({ filter: /^mayfly:/ }, ({ path }) => ({
+      path: path.replace("mayfly:", "./") + ".js",
+      external: true,
+    }));
+  },
+};
 
 /**
  * Bundles what runs inside users' isolates into `dist/prelude/<name>.txt`: one small module for each
@@ -29,8 +40,8 @@ export async function writePreludes(): Promise<void> {
     minify: true,
     format: "esm",
     target: "es2022",
-    // Modules that the runtime or the platform adds to the isolate's graph.
-    external: ["cloudflare:*", "mayfly:*"],
+    external: ["cloudflare:*"],
+    plugins: [graphModules],
     logLevel: "warning",
   });
 }

@@ -5,6 +5,7 @@ import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { d1 } from "./d1.ts";
 import { deployments } from "./deployments.ts";
+import { invocations } from "./invocations.ts";
 import { kv } from "./kv.ts";
 import { links } from "./links.ts";
 import { r2 } from "./r2.ts";
@@ -39,7 +40,7 @@ control.route("/links", links);
 control.use(authenticate);
 control.route("/", user);
 control.route("/zones", zones);
-for (const resource of [scripts, versions, deployments, secrets, triggers, kv, r2, d1]) {
+for (const resource of [scripts, versions, deployments, secrets, triggers, kv, r2, d1, invocations]) {
   control.route("/accounts/:account_id", resource);
 }
 

@@ -39,7 +39,8 @@ export const authenticate: MiddlewareHandler<ControlEnv> = async (c, next) => {
   await next();
 };
 
-async function identify(
+/** Whose token it is, or undefined. */
+export async function identify(
   env: ControlEnv["Bindings"],
   token: string,
 ): Promise<Principal | undefined> {

@@ -8,12 +8,22 @@ import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import { loadSource } from "../catalog/load-source.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
+import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
 import type { Invocation } from "../pipeline/record.ts";
 import type { StateRole } from "./contract.ts";
 
 /** The state role: see `StateRole` for what each method promises. */
 export class State extends WorkerEntrypoint<Env> implements StateRole {
+  async ready(): Promise<void> {
+    await prepareCatalog(this.env);
+  }
+
+  async isToken(token: string): Promise<boolean> {
+    await prepareCatalog(this.env);
+    return (await identify(this.env, token)) !== undefined;
+  }
+
   override async fetch(request: Request): Promise<Response> {
     await prepareCatalog(this.env);
     return control.fetch(request, this.env, this.ctx);
@@ -32,8 +42,8 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     return loadSource(this.env, versionId);
   }
 
-  kv(namespaceId: string): KvStore & RpcTarget {
-    return new KvStore(this.env, namespaceId);
+  kv(accountId: string, namespaceId: string): KvStore & RpcTarget {
+    return new KvStore(this.env, accountId, namespaceId);
   }
 
   r2(accountId: string, bucketName: string): R2Store & RpcTarget {

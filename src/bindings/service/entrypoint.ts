@@ -1,0 +1,57 @@
+import { WorkerEntrypoint } from "cloudflare:workers";
+import type { ScriptTarget, VersionTarget } from "../../catalog/routing.ts";
+import type { Env } from "../../env.ts";
+import { dispatchFetch, dispatchRpc } from "../../pipeline/dispatch.ts";
+import { pickVersion, resolveScript } from "../../pipeline/resolve.ts";
+
+/** Which entrypoint of which script a service binding leads to; set by the platform. */
+export interface ServiceProps {
+  accountId: string;
+  scriptName: string;
+  entrypoint?: string;
+  props?: unknown;
+}
+
+class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
+  override async fetch(request: Request): Promise<Response> {
+    const [target, version, entrypoint] = await this.#resolve();
+    return dispatchFetch(target, version, request, entrypoint, this.env, this.ctx);
+  }
+
+  /** Any other method of the bound entrypoint. */
+  async callMethod(method: string, args: unknown[]): Promise<unknown> {
+    const [target, version, entrypoint] = await this.#resolve();
+    return dispatchRpc(target, version, entrypoint, method, args, this.env, this.ctx);
+  }
+
+  async #resolve(): Promise<[ScriptTarget, VersionTarget, { name?: string; props?: unknown }]> {
+    const { accountId, scriptName, entrypoint, props } = this.ctx.props;
+    const target = await resolveScript(accountId, scriptName, this.env, this.ctx);
+    const version = target && pickVersion(target);
+    if (!version) throw new Error(`Service binding: there is no worker "${scriptName}" any more`);
+    return [target, version, { ...(entrypoint && { name: entrypoint }), props }];
+  }
+}
+
+// Names that the runtime itself asks an entrypoint for, which are no methods of the user's.
+const NOT_METHODS = new Set(["self", "tail", "tailStream", "trace", "scheduled", "queue", "alarm"]);
+
+/**
+ * The platform's side of a service binding. It has every method that the bound entrypoint may have:
+ * what its class does not have itself is a call to be passed on. The runtime looks methods up on the
+ * prototype, so that is where a proxy answers; the worker that calls holds an ordinary service stub.
+ */
+export const ServiceBinding = new Proxy(ServiceEntrypoint, {
+  construct(target, args, newTarget): ServiceEntrypoint {
+    const instance = Reflect.construct(target, args, newTarget) as ServiceEntrypoint;
+    const prototype = new Proxy(ServiceEntrypoint.prototype, {
+      get(object, key, receiver): unknown {
+        if (key in object || typeof key === "symbol" || NOT_METHODS.has(key)) {
+          return Reflect.get(object, key, receiver);
+        }
+        return (...args: unknown[]) => instance.callMethod(key, args);
+      },
+    });
+    return Object.setPrototypeOf(instance, prototype) as ServiceEntrypoint;
+  },
+});

@@ -1,0 +1,17 @@
+// The platform Worker. Each export is an entrypoint, called only through a binding; what runs where
+// is decided by the configuration: wrangler.toml, or src/host/ on an own machine.
+import type { Env } from "./env.ts";
+import { serve } from "./pipeline/front.ts";
+
+export { D1Binding } from "./bindings/d1/entrypoint.ts";
+export { DatabaseObject } from "./bindings/d1/object.ts";
+export { KvBinding } from "./bindings/kv/entrypoint.ts";
+export { R2Binding } from "./bindings/r2/entrypoint.ts";
+export { ServiceBinding } from "./bindings/service/entrypoint.ts";
+export { InvocationTail } from "./pipeline/tail.ts";
+export { Executor } from "./roles/executor.ts";
+export { Quarantine } from "./roles/quarantine.ts";
+export { Shard } from "./roles/shard.ts";
+export { State } from "./roles/state.ts";
+
+export default { fetch: serve } satisfies ExportedHandler<Env>;

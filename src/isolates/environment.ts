@@ -1,0 +1,51 @@
+import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
+
+// The platform's entrypoints behind bindings, as loopbacks that carry props.
+type Loopback = (options: { props: unknown }) => Fetcher;
+type BindingName = "KvBinding" | "R2Binding" | "D1Binding" | "ServiceBinding";
+
+/**
+ * The `env` that an isolate is given: plain values, and for each resource a stub whose props only
+ * the platform can set. What reaches the isolate is what the version was granted, nothing else.
+ */
+export function toEnvironment(
+  source: IsolateSource,
+  ctx: ExecutionContext,
+): Record<string, unknown> {
+  const exports = ctx.exports as unknown as Record<BindingName, Loopback>;
+  const env: Record<string, unknown> = {};
+  for (const binding of source.bindings) env[binding.name] = toValue(binding, source, exports);
+  return env;
+}
+
+function toValue(
+  binding: SourceBinding,
+  source: IsolateSource,
+  exports: Record<BindingName, Loopback>,
+): unknown {
+  const { accountId } = source;
+  switch (binding.type) {
+    case "plain_text":
+    case "secret_text":
+      return binding.text;
+    case "json":
+      return binding.json;
+    case "version_metadata":
+      return { id: source.versionId, tag: source.versionTag, timestamp: source.createdAt };
+    case "kv_namespace":
+      return exports.KvBinding({ props: { accountId, namespaceId: binding.namespace_id } });
+    case "r2_bucket":
+      return exports.R2Binding({ props: { accountId, bucketName: binding.bucket_name } });
+    case "d1":
+      return exports.D1Binding({ props: { accountId, databaseId: binding.id } });
+    case "service":
+      return exports.ServiceBinding({
+        props: {
+          accountId,
+          scriptName: binding.service,
+          entrypoint: binding.entrypoint,
+          props: binding.props,
+        },
+      });
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The isolates of this process: which there are, which may be used, which must go.
+ *
+ * A version has at most one `shared` and one `tracked` isolate that take invocations, and any
+ * number of `request` isolates: spares, started ahead, and those at work. Names given to the Worker
+ * Loader are never used again, so a retired isolate cannot come back by accident.
+ */
+import type { VersionTarget } from "../catalog/routing.ts";
+import type { Env } from "../env.ts";
+import {
+  CAGE_HARD_LIMIT_BYTES,
+  CAGE_SOFT_LIMIT_BYTES,
+  IDLE_SHARED_MS,
+  IDLE_SPARE_MS,
+  isolateCost,
+} from "./budget.ts";
+import { codeOf } from "./code-cache.ts";
+import { controlOf } from "./control.ts";
+import { toEnvironment } from "./environment.ts";
+import type { Isolate, IsolateKind } from "./isolate.ts";
+import { record, type Invocation } from "../pipeline/record.ts";
+
+/** What the pool knows of a version that was called lately. */
+export interface VersionPool {
+  readonly version: VersionTarget;
+  shared: Isolate | undefined;
+  tracked: Isolate | undefined;
+  /** Started and unused, oldest first. */
+  readonly spares: Isolate[];
+  /** Spares being started. */
+  starting: number;
+  /** Calls per second, and when it was last worked out. */
+  rate: number;
+  calledAt: number;
+  /** Set by the first failure to start one ahead: from then on its requests start their own. */
+  sparesFail: boolean;
+}
+
+const isolates = new Map<string, Isolate>();
+const versions = new Map<string, VersionPool>();
+let costBytes = 0;
+let nextNumber = 0;
+
+/** Counts since the process started, for the metrics. */
+export const counters = { started: 0, evicted: 0, refused: 0 };
+
+/** Sizes at this moment, for the metrics. */
+export function poolSizes(): {
+  isolates: number;
+  spares: number;
+  inFlight: number;
+  costBytes: number;
+} {
+  let inFlight = 0;
+  let spares = 0;
+  for (const isolate of isolates.values()) inFlight += isolate.running.size;
+  for (const pool of versions.values()) spares += pool.spares.length;
+  return { isolates: isolates.size, spares, inFlight, costBytes };
+}
+
+/** Estimate of what all isolates take of the heap cage, in bytes. */
+export function cageBytes(): number {
+  return costBytes;
+}
+
+export function poolOf(version: VersionTarget): VersionPool {
+  let pool = versions.get(version.versionId);
+  if (!pool) {
+    pool = {
+      version,
+      shared: undefined,
+      tracked: undefined,
+      spares: [],
+      starting: 0,
+      rate: 0,
+      calledAt: 0,
+      sparesFail: false,
+    };
+    versions.set(version.versionId, pool);
+  }
+  return pool;
+}
+
+/** Thrown when no isolate may be started because too many have work in flight. */
+export class NoCapacityError extends Error {
+  override readonly name = "NoCapacityError";
+}
+
+/** Enters a new isolate. It is started by its first use through `workerOf`. */
+export function createIsolate(
+  version: VersionTarget,
+  kind: IsolateKind,
+  env: Env,
+  ctx: ExecutionContext,
+): Isolate {
+  const cost = isolateCost(version.codeBytes);
+  if (costBytes + cost > CAGE_SOFT_LIMIT_BYTES) makeRoom(cost, env, ctx);
+  if (costBytes + cost > CAGE_HARD_LIMIT_BYTES) {
+    counters.refused++;
+    throw new NoCapacityError("Too many isolates are at work");
+  }
+  const isolate: Isolate = {
+    name: `${version.versionId}/${kind}/${nextNumber++}`,
+    kind,
+    version,
+    costBytes: cost,
+    running: new Set(),
+    usedAt: Date.now(),
+    retired: false,
+  };
+  isolates.set(isolate.name, isolate);
+  costBytes += cost;
+  counters.started++;
+  return isolate;
+}
+
+/**
+ * The isolate's worker. To be fetched anew by every request: a stub belongs to the request that got
+ * it. Starts the isolate if it has not been.
+ */
+export function workerOf(isolate: Isolate, env: Env, ctx: ExecutionContext): WorkerStub {
+  return env.LOADER.get(isolate.name, async () => {
+    const { source, graph } = await codeOf(isolate.version.versionId, env, ctx);
+    const code: WorkerLoaderWorkerCode = { ...graph, env: toEnvironment(source, ctx) };
+    return isolate.kind === "shared" ? code : { ...code, tails: [tailFor(isolate, ctx)] };
+  });
+}
+
+type TailLoopback = (options: { props: { isolate: string } }) => Fetcher;
+
+function tailFor(isolate: Isolate, ctx: ExecutionContext): Fetcher {
+  const { InvocationTail } = ctx.exports as unknown as { InvocationTail: TailLoopback };
+  return InvocationTail({ props: { isolate: isolate.name } });
+}
+
+export function findIsolate(name: string): Isolate | undefined {
+  return isolates.get(name);
+}
+
+/** An invocation begins in the isolate. */
+export function begin(invocation: Invocation, isolate: Isolate): void {
+  isolate.running.add(invocation);
+  isolate.usedAt = invocation.startedAt;
+}
+
+/** An invocation has ended, with all that it left to be done. Says so once, however often called. */
+export function end(
+  invocation: Invocation,
+  isolate: Isolate,
+  env: Env,
+  ctx: ExecutionContext,
+): void {
+  if (!isolate.running.delete(invocation)) return;
+  isolate.usedAt = Date.now();
+  invocation.wallTimeMs = isolate.usedAt - invocation.startedAt;
+  record(invocation, env, ctx);
+  if (isolate.running.size === 0 && (isolate.retired || isolate.kind === "request")) {
+    evict(isolate, env, ctx);
+  }
+}
+
+/** Gives the isolate no further invocations and ends it when those in flight have ended. */
+export function retire(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
+  isolate.retired = true;
+  const pool = versions.get(isolate.version.versionId);
+  if (pool?.shared === isolate) pool.shared = undefined;
+  if (pool?.tracked === isolate) pool.tracked = undefined;
+  if (isolate.running.size === 0) evict(isolate, env, ctx);
+}
+
+/** Ends the isolate now, whatever it does. Only for those that are over or must be stopped. */
+export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
+  if (!isolates.delete(isolate.name)) return;
+  for (const invocation of isolate.running) end(invocation, isolate, env, ctx);
+  costBytes -= isolate.costBytes;
+  counters.evicted++;
+  const pool = versions.get(isolate.version.versionId);
+  if (pool) {
+    if (pool.shared === isolate) pool.shared = undefined;
+    if (pool.tracked === isolate) pool.tracked = undefined;
+    const at = pool.spares.indexOf(isolate);
+    if (at >= 0) pool.spares.splice(at, 1);
+  }
+  // An isolate that never started has nothing to end: asking it to would start it first, which
+  // fails as it failed before, and that is all right.
+  ctx.waitUntil(
+    controlOf(workerOf(isolate, env, ctx))
+      .evict()
+      .catch(() => undefined),
+  );
+}
+
+/** Evicts what is idle for too long, and forgets versions that nobody calls. */
+export function evictIdle(now: number, env: Env, ctx: ExecutionContext): void {
+  for (const isolate of isolates.values()) {
+    const limit = isolate.kind === "request" ? IDLE_SPARE_MS : IDLE_SHARED_MS;
+    if (isolate.running.size > 0) continue;
+    const pool = versions.get(isolate.version.versionId);
+    const usedAt = isolate.kind === "request" ? (pool?.calledAt ?? 0) : isolate.usedAt;
+    if (now - usedAt > limit) evict(isolate, env, ctx);
+  }
+  for (const [id, pool] of versions) {
+    const empty = !pool.shared && !pool.tracked && pool.spares.length === 0 && !pool.starting;
+    if (empty && now - pool.calledAt > IDLE_SHARED_MS) versions.delete(id);
+  }
+}
+
+// Spares go first, then what was used least recently. Shared isolates that answered a moment ago
+// may still have `waitUntil` work, so they stay.
+function makeRoom(bytes: number, env: Env, ctx: ExecutionContext): void {
+  const now = Date.now();
+  const candidates = [...isolates.values()]
+    .filter((isolate) => isolate.running.size === 0)
+    .filter((isolate) => isolate.kind !== "shared" || now - isolate.usedAt > IDLE_SHARED_MS)
+    .sort((a, b) => a.usedAt - b.usedAt);
+  for (const isolate of candidates) {
+    if (costBytes + bytes <= CAGE_SOFT_LIMIT_BYTES) return;
+    evict(isolate, env, ctx);
+  }
+}
+
+/** Whether anything is kept that the sweeper must come back for. */
+export function poolIsEmpty(): boolean {
+  return isolates.size === 0 && versions.size === 0;
+}

@@ -1,0 +1,81 @@
+// The main module of every isolate: the user's exports, and one entrypoint for the platform.
+import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
+import user from "mayfly:user";
+
+export * from "mayfly:user";
+
+type Handler = (...args: unknown[]) => unknown;
+interface Fetching {
+  fetch(...args: unknown[]): unknown;
+}
+type EntrypointClass = new (ctx: ExecutionContext, env: unknown) => Fetching;
+
+// An exception loses its stack on the way out of the isolate, but not its own properties.
+function keepStack(error: unknown): unknown {
+  if (error instanceof Error) {
+    try {
+      Object.assign(error, { mayflyStack: error.stack });
+    } catch {
+      // A frozen error goes without.
+    }
+  }
+  return error;
+}
+
+function guarded(fetch: Handler): Handler {
+  return async (...args) => {
+    try {
+      return await fetch(...args);
+    } catch (error) {
+      throw keepStack(error);
+    }
+  };
+}
+
+function defaultEntrypoint(): unknown {
+  if (typeof user === "function") {
+    const Base = user as EntrypointClass;
+    if (!("fetch" in Base.prototype)) return Base;
+    return class extends Base {
+      override async fetch(...args: unknown[]): Promise<unknown> {
+        try {
+          return await super.fetch(...args);
+        } catch (error) {
+          throw keepStack(error);
+        }
+      }
+    };
+  }
+  const handlers = user as { fetch?: Handler } | undefined;
+  // Only what exists is offered, so that a missing handler gets the runtime's own message.
+  return typeof handlers?.fetch === "function"
+    ? { fetch: guarded((...args) => handlers.fetch?.(...args)) }
+    : {};
+}
+
+export default defaultEntrypoint();
+
+const HANDLERS = ["fetch", "scheduled", "queue", "email", "tail", "trace", "test"];
+// So that the call which asks for it can return before its isolate is gone.
+const EVICTION_DELAY_MS = 1;
+
+/** What the platform asks of an isolate. It is called by the platform only. */
+export class MayflyControl extends WorkerEntrypoint {
+  /** Returns once the isolate has started. */
+  ready(): void {}
+
+  /** The handlers that the default export has. */
+  handlers(): string[] {
+    const target = (typeof user === "function" ? user.prototype : user) as object | undefined;
+    return HANDLERS.filter(
+      (name) => typeof (target as Record<string, unknown> | undefined)?.[name] === "function",
+    );
+  }
+
+  /** Ends the isolate a moment after returning, with whatever still runs in it. */
+  evict(): void {
+    this.ctx.waitUntil(
+      scheduler.wait(EVICTION_DELAY_MS).then(() => abortIsolate("evicted by the platform")),
+    );
+  }
+}

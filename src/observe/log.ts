@@ -1,0 +1,29 @@
+import type { Invocation } from "../pipeline/record.ts";
+
+/** Says in the log why an invocation failed, with the stack in the user's own file names. */
+export function logFailure(
+  { id, accountId, scriptName, versionId, outcome }: Invocation,
+  { name, message, mayflyStack }: { name: string; message: string; mayflyStack?: string },
+): void {
+  log("error", "invocation_failed", {
+    id,
+    account: accountId,
+    script: scriptName,
+    version: versionId,
+    outcome,
+    message: `${name}: ${message}`,
+    stack: mayflyStack,
+  });
+}
+
+/** Writes one line of JSON to the process's log: `level`, `event` and what else is known. */
+export function log(
+  level: "info" | "warn" | "error",
+  event: string,
+  fields: Record<string, unknown> = {},
+): void {
+  const line = JSON.stringify({ at: new Date().toISOString(), level, event, ...fields });
+  // The stream decides where the line goes: the host keeps stderr apart.
+  if (level === "info") console.log(line);
+  else console.error(line);
+}

@@ -1,0 +1,184 @@
+/**
+ * The way of an HTTP request: resolve → admit → acquire → invoke → record. This file only joins the
+ * steps; each is a file of its own beside it.
+ */
+import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
+import type { Env } from "../env.ts";
+import type { Isolate } from "../isolates/isolate.ts";
+import { begin, end, evict, NoCapacityError, retire } from "../isolates/pool.ts";
+import { keepSweeping } from "../isolates/sweeper.ts";
+import { log, logFailure } from "../observe/log.ts";
+import { acquire, type Acquired } from "./acquire.ts";
+import { admit, BodyTooLargeError, left, limitBody, MAX_BODY_BYTES } from "./admit.ts";
+import { errorPage, type PageError } from "./error-page.ts";
+import * as errors from "./errors.ts";
+import { forwardedHeaders } from "./headers.ts";
+import { nextInvocationId } from "./invocation-id.ts";
+import { invokeFetch, invokeRpc, WallTimeError, type Entrypoint } from "./invoke.ts";
+import type { Invocation, Outcome } from "./record.ts";
+import { matchRoute, pickVersion, resolveHost } from "./resolve.ts";
+import { trackBody } from "./track-body.ts";
+
+// How the runtime begins the message of an isolate that could not be started.
+const START_FAILED = "Failed to start Worker";
+
+/** Where a request came in: taken from its URL without making a URL object. */
+export interface Location {
+  scheme: string;
+  host: string;
+  pathAndQuery: string;
+}
+
+/** An HTTP request from outside, to whatever worker its address belongs to. */
+export async function dispatchRequest(
+  request: Request,
+  location: Location,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const found = resolveHost(location.host, env, ctx);
+  // Awaiting what is at hand would cost a turn of the event loop on every request.
+  const table = found instanceof Promise ? await found.catch(unavailable) : found;
+  if (table === "unavailable") return errorPage(errors.stateUnavailable, request);
+  if (!table) return errorPage(errors.hostUnknown(env.MAYFLY_DOMAIN, env.MAYFLY_PORT), request);
+  const target = matchRoute(table, location.scheme, location.pathAndQuery);
+  const version = target && pickVersion(target);
+  if (!version) return errorPage(errors.pathUnknown, request);
+  return dispatchFetch(target, version, request, {}, env, ctx);
+}
+
+function unavailable(error: unknown): "unavailable" {
+  log("error", "resolve_failed", { message: String(error) });
+  return "unavailable";
+}
+
+/** A request for a version that is known: from outside, or from another worker's binding. */
+export async function dispatchFetch(
+  target: ScriptTarget,
+  version: VersionTarget,
+  request: Request,
+  entrypoint: Entrypoint,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const refusal = admit(target, version, request);
+  if (refusal) return errorPage(refusal, request);
+  if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+
+  const id = nextInvocationId();
+  let acquired: Acquired;
+  try {
+    acquired = acquire(version, request.headers.has("upgrade"), env, ctx);
+  } catch (error) {
+    left(target);
+    if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
+    throw error;
+  }
+  const { isolate } = acquired;
+  const invocation = newInvocation(id, "fetch", target, acquired);
+
+  try {
+    const response = await invokeFetch(
+      isolate,
+      entrypoint,
+      forwardedHeaders(limitBody(request), id, env),
+      env,
+      ctx,
+    );
+    invocation.status = response.status;
+    // In a shared isolate the dispatcher must see the end; in others the tail does.
+    return isolate.kind === "shared"
+      ? trackBody(response, () => end(invocation, isolate, env, ctx))
+      : response;
+  } catch (error) {
+    const page = failed(error, isolate, invocation, env, ctx);
+    return errorPage(page, request);
+  } finally {
+    left(target);
+    acquired.started();
+  }
+}
+
+/**
+ * A call of a method of a worker's entrypoint, from another worker's binding. Rejects with what the
+ * method throws.
+ */
+export async function dispatchRpc(
+  target: ScriptTarget,
+  version: VersionTarget,
+  entrypoint: Entrypoint,
+  method: string,
+  args: unknown[],
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<unknown> {
+  if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  const acquired = acquire(version, true, env, ctx);
+  const { isolate } = acquired;
+  const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired);
+  try {
+    return await invokeRpc(isolate, entrypoint, method, args, env, ctx);
+  } catch (error) {
+    failed(error, isolate, invocation, env, ctx);
+    throw error;
+  } finally {
+    acquired.started();
+  }
+}
+
+function newInvocation(
+  id: string,
+  trigger: Invocation["trigger"],
+  target: ScriptTarget,
+  { isolate, startKind }: Acquired,
+): Invocation {
+  const invocation: Invocation = {
+    id,
+    accountId: target.accountId,
+    scriptName: target.scriptName,
+    versionId: isolate.version.versionId,
+    trigger,
+    startedAt: Date.now(),
+    wallTimeMs: 0,
+    startKind,
+    outcome: "ok",
+    status: null,
+  };
+  begin(invocation, isolate);
+  return invocation;
+}
+
+/** Logs why there is no response, takes care of the isolate, and says what the caller is told. */
+function failed(
+  error: unknown,
+  isolate: Isolate,
+  invocation: Invocation,
+  env: Env,
+  ctx: ExecutionContext,
+): PageError {
+  const [outcome, page] = explain(error, invocation.id, isolate);
+  const started = !String(error).includes(START_FAILED);
+  invocation.outcome = outcome;
+  invocation.status = page.status;
+  // Other exceptions are told by the isolate's tail, which has their stacks.
+  const tailTells = isolate.kind === "request" && invocation.trigger === "fetch";
+  if (!tailTells || outcome !== "exception" || !started) {
+    logFailure(invocation, error as Error & { mayflyStack?: string });
+  }
+  if (!started) evict(isolate, env, ctx);
+  else if (outcome === "exceededWallTime") {
+    end(invocation, isolate, env, ctx);
+    retire(isolate, env, ctx);
+  } else if (isolate.kind === "shared") end(invocation, isolate, env, ctx);
+  return page;
+}
+
+function explain(error: unknown, id: string, isolate: Isolate): [Outcome, PageError] {
+  if (error instanceof WallTimeError) {
+    return ["exceededWallTime", errors.wallTimeExceeded(id, isolate.version.wallTimeMs)];
+  }
+  if (error instanceof Error && error.name === BodyTooLargeError.name) {
+    return ["canceled", errors.bodyTooLarge(MAX_BODY_BYTES)];
+  }
+  return ["exception", errors.workerThrew(id)];
+}

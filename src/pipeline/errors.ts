@@ -1,0 +1,67 @@
+import type { PageError } from "./error-page.ts";
+
+// All that can keep a request from a worker's answer. Texts name no other account's things.
+
+export function hostUnknown(domain: string, port: string | undefined): PageError {
+  const base = port ? `${domain}:${port}` : domain;
+  return {
+    status: 404,
+    code: "host_not_found",
+    title: "Nothing is served here",
+    detail: `Workers answer at {script}.{subdomain}.${base}, at their routes and at their custom domains; the API is at ${base}/client/v4.`,
+  };
+}
+
+export const pathUnknown: PageError = {
+  status: 404,
+  code: "route_not_found",
+  title: "Nothing is served here",
+  detail: "No worker's route takes this path of this host.",
+};
+
+export const workerThrew = (invocationId: string): PageError => ({
+  status: 500,
+  code: "worker_exception",
+  title: "Worker threw exception",
+  detail: "The worker failed. Its log has the exception under the invocation's id.",
+  invocationId,
+});
+
+export const wallTimeExceeded = (invocationId: string, limitMs: number): PageError => ({
+  status: 504,
+  code: "wall_time_exceeded",
+  title: "Worker took too long",
+  detail: `The worker did not begin its response within its limit of ${limitMs} ms.`,
+  invocationId,
+});
+
+export const bodyTooLarge = (limitBytes: number): PageError => ({
+  status: 413,
+  code: "body_too_large",
+  title: "Request body too large",
+  detail: `A request's body may have at most ${limitBytes} bytes.`,
+});
+
+export const tooManyInFlight = (limit: number): PageError => ({
+  status: 429,
+  code: "too_many_requests",
+  title: "Too many requests at once",
+  detail: `At most ${limit} requests of a script may be in flight at once.`,
+  retryAfterSeconds: 1,
+});
+
+export const noCapacity: PageError = {
+  status: 503,
+  code: "no_capacity",
+  title: "No capacity",
+  detail: "Too many isolates are at work. Try again in a moment.",
+  retryAfterSeconds: 1,
+};
+
+export const stateUnavailable: PageError = {
+  status: 503,
+  code: "state_unavailable",
+  title: "Not available",
+  detail: "The platform's state does not answer. Try again in a moment.",
+  retryAfterSeconds: 1,
+};

@@ -1,0 +1,57 @@
+import { isApiHost } from "../catalog/host.ts";
+import type { Env } from "../env.ts";
+import { metrics } from "../observe/metrics.ts";
+import { stateOf } from "../roles/contract.ts";
+import { dispatchRequest } from "./dispatch.ts";
+import { errorPage } from "./error-page.ts";
+import { hostUnknown, stateUnavailable } from "./errors.ts";
+
+/** Every request from outside: the platform's own paths on its own hosts, all else to workers. */
+export function serve(
+  request: Request,
+  env: Env,
+  ctx: ExecutionContext,
+): Response | Promise<Response> {
+  // The runtime has parsed and normalized the URL, so its parts can be cut out of the text.
+  const { url } = request;
+  const schemeEnd = url.indexOf("://");
+  const pathStart = url.indexOf("/", schemeEnd + 3);
+  const scheme = url.slice(0, schemeEnd);
+  const host = hostname(url.slice(schemeEnd + 3, pathStart));
+  const pathAndQuery = url.slice(pathStart);
+
+  if (isApiHost(env, host)) return servePlatform(request, pathAndQuery, env, ctx);
+  return dispatchRequest(request, { scheme, host, pathAndQuery }, env, ctx);
+}
+
+// Without the port: "example.com:8787", "[::1]:8787".
+function hostname(authority: string): string {
+  const colon = authority.lastIndexOf(":");
+  return colon > authority.lastIndexOf("]") ? authority.slice(0, colon) : authority;
+}
+
+async function servePlatform(
+  request: Request,
+  pathAndQuery: string,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const path = pathAndQuery.split("?", 1)[0];
+  try {
+    if (pathAndQuery.startsWith("/client/v4/")) return await stateOf(env, ctx).fetch(request);
+    switch (path) {
+      case "/_mayfly/health":
+        return Response.json({ status: "ok" });
+      case "/_mayfly/ready":
+        await stateOf(env, ctx).ready();
+        return Response.json({ status: "ready" });
+      case "/_mayfly/metrics":
+        return await metrics(request, env, ctx);
+      default:
+        return errorPage(hostUnknown(env.MAYFLY_DOMAIN, env.MAYFLY_PORT), request);
+    }
+  } catch (error) {
+    console.error(error);
+    return errorPage(stateUnavailable, request);
+  }
+}

@@ -1,0 +1,36 @@
+// Up to this many bytes a body whose length is known has left the isolate when its head has.
+const SMALL_BODY_BYTES = 64 * 1024;
+
+// The runtime shows a stream's length only to its inspector, under a symbol. Where that symbol is
+// missing every body counts as one of unknown length, which is slower and as right.
+let lengthSymbol: symbol | undefined;
+let searched = false;
+
+function knownLength(body: ReadableStream): number | undefined {
+  if (!searched) {
+    searched = true;
+    lengthSymbol = Object.getOwnPropertySymbols(Object.getPrototypeOf(body) as object).find(
+      (symbol) => symbol.description === "length",
+    );
+  }
+  if (!lengthSymbol) return undefined;
+  const length = (body as unknown as Record<symbol, unknown>)[lengthSymbol];
+  return length === undefined ? undefined : Number(length);
+}
+
+/**
+ * Calls `done` when the response's body has left the isolate: at once for small bodies, after the
+ * last byte for streams, and also when the client goes away. Returns the response to pass on.
+ */
+export function trackBody(response: Response, done: () => void): Response {
+  const { body } = response;
+  const length = body ? knownLength(body) : 0;
+  if (!body || (length !== undefined && length <= SMALL_BODY_BYTES)) {
+    done();
+    return response;
+  }
+  const { readable, writable } =
+    length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
+  body.pipeTo(writable).then(done, done);
+  return new Response(readable, response);
+}
