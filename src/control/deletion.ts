@@ -1,0 +1,52 @@
+import { Hono, type Context } from "hono";
+import { deleteScript, listReferences } from "../catalog/references.ts";
+import type { ControlEnv } from "./app.ts";
+import { success } from "./envelope.ts";
+import { ApiError } from "./error.ts";
+import { invalidate } from "./invalidate.ts";
+import { accountOf, scriptOf } from "./script.ts";
+
+/** `wrangler delete`: what depends on a script, and its end. */
+export const deletion = new Hono<ControlEnv>();
+
+deletion.get("/workers/scripts/:script_name/references", async (c) => {
+  const { scriptName } = await scriptOf(c);
+  const names = await listReferences(c.env.CATALOG, accountOf(c), scriptName);
+  return success({
+    services: {
+      incoming: names.map((service) => ({ service, environment: "production" })),
+      outgoing: [],
+      pages_function: false,
+    },
+    durable_objects: [],
+    dispatch_outbounds: [],
+  });
+});
+
+// Uploads with tail consumers, Durable Objects or containers are refused, so nobody has any.
+deletion.get("/workers/tails/by-consumer/:script_name", () => success([]));
+deletion.get("/workers/durable_objects/namespaces", () =>
+  success([], { page: 1, per_page: 1000, count: 0, total_count: 0 }),
+);
+deletion.get("/containers/applications", () => success([]));
+
+// The two names of a script have different codes for an unknown one.
+deletion.delete("/workers/services/:script_name", (c) => remove(c, 10090));
+deletion.delete("/workers/scripts/:script_name", (c) => remove(c, 10007));
+
+async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response> {
+  const { scriptId, scriptName } = await scriptOf(c, unknown);
+  if (c.req.query("force") !== "true") {
+    const names = await listReferences(c.env.CATALOG, accountOf(c), scriptName);
+    if (names.length > 0) {
+      throw new ApiError(
+        400,
+        10064,
+        `Cannot delete this Worker as it is bound as a service by: ${names.join(", ")}. Remove the bindings or use force=true`,
+      );
+    }
+  }
+  await deleteScript(c.env.CATALOG, scriptId);
+  await invalidate(c);
+  return success(null);
+}
