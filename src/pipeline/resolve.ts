@@ -1,4 +1,5 @@
-import type { HostTable, PathRoute, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
+import { pickRoute } from "../catalog/route-pattern.ts";
+import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import { stateOf } from "../roles/contract.ts";
 
@@ -90,15 +91,8 @@ export function matchRoute(
   scheme: string,
   pathAndQuery: string,
 ): ScriptTarget | undefined {
-  for (const route of table.routes) {
-    if (matches(route, scheme, pathAndQuery)) return route.target;
-  }
-  return table.fallback;
-}
-
-function matches(route: PathRoute, scheme: string, pathAndQuery: string): boolean {
-  if (route.scheme && route.scheme !== scheme) return false;
-  return route.wildcard ? pathAndQuery.startsWith(route.path) : pathAndQuery === route.path;
+  const route = pickRoute(table.routes, scheme, pathAndQuery);
+  return route ? route.target : table.fallback;
 }
 
 /** One of the deployed versions, as often as its percentage says. */
