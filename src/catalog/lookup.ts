@@ -6,7 +6,7 @@ import {
   subdomainOf,
   WORKERS_DEV,
 } from "./address.ts";
-import { isApiHost } from "./host.ts";
+import { isApiHost, toHostName } from "./host.ts";
 import { compareRoutes, parseRoutePattern } from "./route-pattern.ts";
 import type { HostTable, Isolation, PathRoute, ScriptTarget, VersionTarget } from "./routing.ts";
 
@@ -113,7 +113,9 @@ const PREVIEW = `
  * All that is served under the host (lower case, no port), or undefined: routes, then a custom
  * domain, then the address of a script or of one of its versions.
  */
-export async function findHost(env: Env, host: string): Promise<HostTable | undefined> {
+export async function findHost(env: Env, name: string): Promise<HostTable | undefined> {
+  // Here the root's dot goes; a name that has one is not worth the time of every request.
+  const host = toHostName(name);
   if (isApiHost(env, host)) return undefined;
   const domain = env.MAYFLY_DOMAIN;
   const address = parseAddress(domain, host);
