@@ -169,7 +169,7 @@ function toBound(value: unknown): Bound {
 const isByte = (value: unknown): boolean => typeof value === "number" && value >= 0 && value < 256;
 
 // Bound values travel to Cloudflare's D1 as JSON, which has neither NaN nor infinity nor -0.
-function toParams(params: Bound[]): SqlValue[] {
+function toParams(params: Bound[] = []): SqlValue[] {
   return params.map((value) => {
     if (Array.isArray(value)) return Uint8Array.from(value).buffer;
     if (typeof value === "number") return Number.isFinite(value) ? value + 0 : null;

@@ -68,16 +68,17 @@ export class DatabaseObject extends DurableObject<Env> {
     if (this.#destroyed) return failure(this.#gone());
     await this.#dumping;
     const startedAt = Date.now();
-    const meta = { rows_read: 0, rows_written: 0, changes: 0, last_row_id: 0 };
+    const before = this.#counters();
     let count = 0;
+    let rowsRead = 0;
+    let rowsWritten = 0;
     const runAll = (statements: string[]): void => {
       for (const sql of statements) {
-        const result = this.#runOne(toRunnable(sql), new ResultBudget());
+        const cursor = this.#exec(toRunnable(sql));
+        for (const _ of cursor.raw()) continue; // Rows are not wanted, but must be stepped over.
         count++;
-        meta.rows_read += result.meta.rows_read;
-        meta.rows_written += result.meta.rows_written;
-        meta.changes += result.meta.changes;
-        meta.last_row_id = result.meta.last_row_id;
+        rowsRead += cursor.rowsRead;
+        rowsWritten += cursor.rowsWritten;
       }
       if (Date.now() - startedAt > MAX_IMPORT_MS) {
         throw new Error(
@@ -93,22 +94,16 @@ export class DatabaseObject extends DurableObject<Env> {
         }
         runAll(splitter.end());
         if (count === 0) throw new Error(NO_STATEMENTS);
-        this.#checkForeignKeys(meta.changes > 0);
+        this.#checkForeignKeys(true);
       });
     } catch (error) {
       return failure(messageOf(error));
     }
-    const duration = Date.now() - startedAt;
     return {
       ok: true,
       statements: count,
       bookmark: this.#nextBookmark(),
-      meta: {
-        ...meta,
-        ...served(duration),
-        changed_db: meta.changes > 0,
-        size_after: this.#sql.databaseSize,
-      },
+      meta: this.#meta(before, Date.now() - startedAt, rowsRead, rowsWritten),
     };
   }
 
@@ -192,11 +187,10 @@ export class DatabaseObject extends DurableObject<Env> {
     }
   }
 
-  #runOne({ sql, params }: Statement, budget: ResultBudget): StatementResult {
-    if (CHANGES_SCHEMA.test(sql)) this.#hasDeferredConstraints = undefined;
+  #runOne(statement: Statement, budget: ResultBudget): StatementResult {
     const before = this.#counters();
     const startedAt = performance.now();
-    const cursor = this.#sql.exec(sql, ...params);
+    const cursor = this.#exec(statement);
     const columns = cursor.columnNames;
     const rows: SqlValue[][] = [];
     for (const row of cursor.raw()) {
@@ -204,21 +198,38 @@ export class DatabaseObject extends DurableObject<Env> {
       rows.push(row);
     }
     const duration = performance.now() - startedAt;
-    const after = this.#counters();
-    const changes = after.changes - before.changes;
     return {
       columns,
       rows,
-      meta: {
-        ...served(duration),
-        changes,
-        last_row_id: after.lastRowId,
-        changed_db:
-          changes !== 0 || after.lastRowId !== before.lastRowId || after.size !== before.size,
-        size_after: after.size,
-        rows_read: cursor.rowsRead,
-        rows_written: cursor.rowsWritten,
-      },
+      meta: this.#meta(before, duration, cursor.rowsRead, cursor.rowsWritten),
+    };
+  }
+
+  #exec({ sql, params }: Statement): SqlStorageCursor<Record<string, SqlValue>> {
+    if (CHANGES_SCHEMA.test(sql)) this.#hasDeferredConstraints = undefined;
+    return this.#sql.exec(sql, ...params);
+  }
+
+  #meta(
+    before: Counters,
+    duration: number,
+    rowsRead: number,
+    rowsWritten: number,
+  ): StatementResult["meta"] {
+    const { changes, lastRowId, size } = this.#counters();
+    return {
+      served_by: "mayfly",
+      served_by_primary: true,
+      total_attempts: 1,
+      timings: { sql_duration_ms: duration },
+      duration,
+      changes: changes - before.changes,
+      last_row_id: lastRowId,
+      changed_db:
+        changes !== before.changes || lastRowId !== before.lastRowId || size !== before.size,
+      size_after: size,
+      rows_read: rowsRead,
+      rows_written: rowsWritten,
     };
   }
 
@@ -275,17 +286,6 @@ const failure = (error: string): Failure => ({ ok: false, error });
 
 const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);
-
-/** The members of D1's meta that tell who served a query and how long it took. */
-function served(duration: number): Record<string, unknown> & { duration: number } {
-  return {
-    served_by: "mayfly",
-    served_by_primary: true,
-    total_attempts: 1,
-    timings: { sql_duration_ms: duration },
-    duration,
-  };
-}
 
 /** Joins what a generator yields until it is `length` characters long; "" at its end. */
 function take(pieces: Generator<string>, length: number): string {

@@ -92,16 +92,21 @@ export class StatementSplitter {
   #at = 0;
   #start = 0;
   #state: State = "start";
+  // Length of text worth another look: a long literal is not scanned anew with every piece of it.
+  #enough = 0;
 
   /** The statements that this piece completes. Throws if one is longer than any could be. */
   push(text: string): string[] {
-    this.#text = this.#text.slice(this.#start) + text;
+    this.#text += text;
+    if (this.#text.length < this.#enough) return [];
+    const statements = this.#scan(false);
+    this.#text = this.#text.slice(this.#start);
     this.#at -= this.#start;
     this.#start = 0;
-    const statements = this.#scan(false);
-    if (this.#text.length - this.#start > MAX_PENDING_CHARS) {
+    if (this.#text.length > MAX_PENDING_CHARS) {
       throw new Error("statement too long: SQLITE_TOOBIG");
     }
+    this.#enough = this.#text.length * 2;
     return statements;
   }
 
