@@ -14,11 +14,17 @@ let address: string;
 
 beforeAll(async () => {
   platform = await startPlatform();
-  const { stdout } = await platform.wrangler(["deploy"], { cwd });
+  const stdout = await wrangler(["deploy"]);
   address = /https?:\/\/stripe-webhook\.\S+/.exec(stdout)?.[0] ?? "";
   expect(address, stdout).not.toBe("");
 });
 afterAll(() => platform.stop());
+
+async function wrangler(args: string[], input?: string): Promise<string> {
+  const { code, stdout, stderr } = await platform.wrangler(args, { cwd, ...(input && { input }) });
+  expect(code, stdout + stderr).toBe(0);
+  return stdout;
+}
 
 async function post(body: string, signature?: string): Promise<Response> {
   return fetchWorker(new URL("/webhooks/stripe", address), {
@@ -50,7 +56,7 @@ const DUPLICATE = [200, true];
 describe("before it is set up", () => {
   it("asks for its secret", async () => {
     expect(await outcome(await deliver("{}"))).toEqual([500, "secret_missing"]);
-    await platform.wrangler(["secret", "put", "STRIPE_WEBHOOK_SECRET"], { cwd, input: SECRET });
+    await wrangler(["secret", "put", "STRIPE_WEBHOOK_SECRET"], SECRET);
     expect(await outcome(await deliver("{}"))).toEqual([400, "event_invalid"]);
   });
 
@@ -58,7 +64,7 @@ describe("before it is set up", () => {
     const id = stripeId("sub");
     const body = checkoutCompleted({ subscription: id });
     expect(await outcome(await deliver(body))).toEqual([500, "internal"]);
-    await platform.wrangler(["d1", "migrations", "apply", "DB", "--remote"], { cwd });
+    await wrangler(["d1", "migrations", "apply", "DB", "--remote"]);
     expect(await outcome(await deliver(body))).toEqual(ACCEPTED);
     expect(await subscription(id)).toMatchObject({ status: "active" });
   });
@@ -278,10 +284,16 @@ describe("subscriptions", () => {
 });
 
 it("keeps its events where wrangler can query them", async () => {
-  const { stdout } = await platform.wrangler(
-    ["d1", "execute", "DB", "--remote", "--json", "--command", "SELECT count(*) AS n FROM events"],
-    { cwd },
-  );
+  const command = "SELECT count(*) AS n FROM events";
+  const stdout = await wrangler([
+    "d1",
+    "execute",
+    "DB",
+    "--remote",
+    "--json",
+    "--command",
+    command,
+  ]);
   expect(JSON.parse(stdout)[0].results[0].n).toBeGreaterThan(10);
 });
 

@@ -23,12 +23,18 @@ let address: string;
 
 beforeAll(async () => {
   platform = await startPlatform();
-  const { stdout } = await platform.wrangler(["deploy"], { cwd });
+  const stdout = await wrangler(["deploy"]);
   address = /https?:\/\/users-api\.\S+/.exec(stdout)?.[0] ?? "";
   expect(address, stdout).not.toBe("");
-  await platform.wrangler(["d1", "migrations", "apply", "DB", "--remote"], { cwd });
+  await wrangler(["d1", "migrations", "apply", "DB", "--remote"]);
 });
 afterAll(() => platform.stop());
+
+async function wrangler(args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await platform.wrangler(args, { cwd });
+  expect(code, stdout + stderr).toBe(0);
+  return stdout;
+}
 
 // Each test gets a user of its own, so that none depends on another.
 let count = 0;
@@ -302,9 +308,7 @@ describe("CORS", () => {
   });
 
   it("can be kept to some origins by a variable of the deployment", async () => {
-    await platform.wrangler(["deploy", "--var", `ALLOWED_ORIGINS:https://a.example,${origin}`], {
-      cwd,
-    });
+    await wrangler(["deploy", "--var", `ALLOWED_ORIGINS:https://a.example,${origin}`]);
     const allowed = await send("GET", "/users", undefined, { origin });
     expect(allowed.headers.get("access-control-allow-origin")).toBe(origin);
     const other = await send("GET", "/users", undefined, { origin: "https://b.example" });
