@@ -22,15 +22,23 @@ export function wrongArgument(
   );
 }
 
-/** The members of `options` that are known and given, as they are; `type` is the options' name. */
+/** A method's parameter: method, class, position from 1 and type, as errors name them. */
+export type Parameter = readonly [method: string, owner: string, position: number, type: string];
+
+/**
+ * The members of `options` that are known and given, as they are. Fails if `options` is not an
+ * object where `parameter` must be one.
+ */
 export function pick<T extends object>(
   options: T | null | undefined,
   members: readonly (keyof T)[],
-  fail: () => TypeError,
+  parameter?: Parameter,
 ): Partial<T> {
   const picked: Partial<T> = {};
   if (options === undefined || options === null) return picked;
-  if (typeof options !== "object" && typeof options !== "function") throw fail();
+  if (parameter && typeof options !== "object" && typeof options !== "function") {
+    throw wrongArgument(...parameter);
+  }
   for (const member of members) {
     if (options[member] !== undefined) picked[member] = options[member];
   }

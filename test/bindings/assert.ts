@@ -18,6 +18,11 @@ export function deepEqual(actual: unknown, expected: unknown): void {
   ok(isDeepEqual(actual, expected), `got ${show(actual)}, expected ${show(expected)}`);
 }
 
+const keysOf = (value: object): string[] =>
+  Object.keys(value)
+    .filter((key) => (value as Record<string, unknown>)[key] !== undefined)
+    .sort();
+
 function isDeepEqual(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
@@ -29,10 +34,6 @@ function isDeepEqual(a: unknown, b: unknown): boolean {
   if (a instanceof ArrayBuffer && b instanceof ArrayBuffer) {
     return isDeepEqual(new Uint8Array(a), new Uint8Array(b));
   }
-  const keysOf = (value: object): string[] =>
-    Object.keys(value)
-      .filter((key) => (value as Record<string, unknown>)[key] !== undefined)
-      .sort();
   const keys = keysOf(a);
   return (
     keys.join("\0") === keysOf(b).join("\0") &&

@@ -1,5 +1,5 @@
 // Runs inside users' isolates: turns the stub of a `KvBinding` into a `KVNamespace`.
-import { pick, requireArguments, toBody, wrongArgument } from "../client-arguments.ts";
+import { pick, requireArguments, toBody } from "../client-arguments.ts";
 import type { KvMethods, ListedKeys, ListOptions, PutOptions } from "./protocol.ts";
 
 const OWNER = "KvNamespace";
@@ -46,8 +46,9 @@ class KvNamespace {
   async put(...args: [key: string, value: unknown, options?: PutArguments]): Promise<void> {
     requireArguments(args.length, "put", OWNER, ["string", "string or Object"]);
     const [key, value, options] = args;
-    const fail = (): TypeError => wrongArgument("put", OWNER, 3, "PutOptions");
-    const { metadata, ...rest } = pick(options, ["expiration", "expirationTtl", "metadata"], fail);
+    const members = ["expiration", "expirationTtl", "metadata"] as const;
+    const picked = pick(options, members, ["put", OWNER, 3, "PutOptions"]);
+    const { metadata, ...rest } = picked;
     const json = metadata === null ? undefined : JSON.stringify(metadata);
     const sent: PutOptions = { ...rest, ...(json !== undefined && { metadata: json }) };
     await this.#stub.putValue(`${key}`, kvBody(value), sent);
@@ -59,8 +60,8 @@ class KvNamespace {
   }
 
   async list(options?: KVNamespaceListOptions): Promise<ListedKeys> {
-    const fail = (): TypeError => wrongArgument("list", OWNER, 1, "ListOptions");
-    const { limit, prefix, cursor } = pick(options, ["limit", "prefix", "cursor"], fail);
+    const members = ["limit", "prefix", "cursor"] as const;
+    const { limit, prefix, cursor } = pick(options, members, ["list", OWNER, 1, "ListOptions"]);
     const sent: ListOptions = {
       ...(limit !== undefined && { limit }),
       ...(prefix !== undefined && prefix !== null && { prefix: `${prefix}` }),
@@ -131,14 +132,20 @@ async function readAs(type: string, value: ArrayBuffer | ReadableStream): Promis
     case "arrayBuffer":
       return value;
     case "text":
-      return new Response(value).text();
+      return decode(value);
     case "json":
-      return JSON.parse(await new Response(value).text());
+      return JSON.parse(await decode(value));
     default:
       throw new TypeError(
         'Unknown response type. Possible types are "text", "arrayBuffer", "json", and "stream".',
       );
   }
+}
+
+// Unlike a response's text, a value keeps its byte order mark.
+async function decode(value: ArrayBuffer | ReadableStream): Promise<string> {
+  const bytes = value instanceof ArrayBuffer ? value : await new Response(value).arrayBuffer();
+  return new TextDecoder("utf-8", { fatal: false, ignoreBOM: true }).decode(bytes);
 }
 
 /** The namespace that `stub` gives access to. */

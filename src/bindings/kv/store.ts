@@ -54,15 +54,13 @@ export class KvStore extends RpcTarget implements KvMethods {
   }
 
   async getMany(keys: string[], options: GetManyOptions): Promise<[string, unknown][]> {
-    const failed = (status: number, message: string): Error =>
-      new Error(`KV GET_BULK failed: ${status} ${message}`);
     for (const key of keys) {
-      if (key === "") throw failed(400, "Key names must not be empty");
+      if (key === "") throw failed("GET_BULK", 400, "Key names must not be empty");
       if (key === "." || key === "..") {
-        throw failed(400, `Illegal key name "${key}". Please use a different name.`);
+        throw failed("GET_BULK", 400, `Illegal key name "${key}". Please use a different name.`);
       }
       const length = byteLength(key);
-      if (length > MAX_KEY_BYTES) throw failed(414, keyTooLong(length));
+      if (length > MAX_KEY_BYTES) throw failed("GET_BULK", 414, keyTooLong(length));
     }
     const space = await this.#space("GET_BULK");
     const stored = await Promise.all(keys.map((key) => space.toStored(key)));
@@ -94,9 +92,8 @@ export class KvStore extends RpcTarget implements KvMethods {
     if (stored.tail !== undefined) {
       const length = json === undefined ? 0 : byteLength(json);
       if (length > MAX_METADATA_BYTES) {
-        throw new Error(
-          `KV PUT failed: 413 Metadata length of ${length} exceeds limit of ${MAX_METADATA_BYTES}.`,
-        );
+        const message = `Metadata length of ${length} exceeds limit of ${MAX_METADATA_BYTES}.`;
+        throw failed("PUT", 413, message);
       }
       metadata = {
         mayflyKeyTail: stored.tail,
@@ -118,7 +115,7 @@ export class KvStore extends RpcTarget implements KvMethods {
     const space = await this.#space("GET");
     const { prefix, ...native } = options;
     const length = byteLength(prefix ?? "");
-    if (length > MAX_KEY_BYTES) throw new Error(`KV GET failed: 414 ${keyTooLong(length)}`);
+    if (length > MAX_KEY_BYTES) throw failed("GET", 414, keyTooLong(length));
     const page = await this.#env.KV.list({ ...native, prefix: space.listPrefix(prefix ?? "") });
     return {
       ...page,
@@ -139,7 +136,7 @@ export class KvStore extends RpcTarget implements KvMethods {
 
   async #space(method: string): Promise<KeySpace> {
     const namespace = await recentNamespace(this.#env.CATALOG, this.#accountId, this.#namespaceId);
-    if (!namespace) throw new Error(`KV ${method} failed: 404 namespace not found`);
+    if (!namespace) throw failed(method, 404, "namespace not found");
     return new KeySpace(namespace.number, MAX_KEY_BYTES);
   }
 
@@ -149,11 +146,14 @@ export class KvStore extends RpcTarget implements KvMethods {
       throw new TypeError(`"${key}" is not allowed as a key name.`);
     }
     const length = byteLength(key);
-    if (length > MAX_KEY_BYTES) throw new Error(`KV ${method} failed: 414 ${keyTooLong(length)}`);
+    if (length > MAX_KEY_BYTES) throw failed(method, 414, keyTooLong(length));
     const space = await this.#space(method);
     return { space, stored: await space.toStored(key) };
   }
 }
+
+const failed = (method: string, status: number, message: string): Error =>
+  new Error(`KV ${method} failed: ${status} ${message}`);
 
 const keyTooLong = (length: number): string =>
   `UTF-8 encoded length of ${length} exceeds key length limit of ${MAX_KEY_BYTES}.`;

@@ -1,0 +1,65 @@
+import { WorkerEntrypoint } from "cloudflare:workers";
+import type { Env } from "../../env.ts";
+import { stateOf } from "../../roles/contract.ts";
+import type { FoundObject, ListedObjects, ObjectFields, R2Methods, SentBody } from "./protocol.ts";
+import type { R2Store } from "./store.ts";
+
+/** Set by the platform when it gives a version its bindings. */
+export interface R2Props {
+  accountId: string;
+  bucketName: string;
+}
+
+/** What an isolate holds of a bucket: passes each call on to the store, in one round trip. */
+export class R2Binding extends WorkerEntrypoint<Env, R2Props> implements R2Methods {
+  get #store(): R2Store {
+    const { accountId, bucketName } = this.ctx.props;
+    return stateOf(this.env, this.ctx).r2(accountId, bucketName);
+  }
+
+  headObject(key: string): Promise<ObjectFields | null> {
+    return this.#store.headObject(key);
+  }
+
+  getObject(key: string, options: R2GetOptions): Promise<FoundObject | null> {
+    return this.#store.getObject(key, options);
+  }
+
+  putObject(
+    key: string,
+    value: SentBody | null,
+    options: R2PutOptions,
+  ): Promise<ObjectFields | null> {
+    return this.#store.putObject(key, value, options);
+  }
+
+  deleteObjects(keys: string | string[]): Promise<void> {
+    return this.#store.deleteObjects(keys);
+  }
+
+  listObjects(options: R2ListOptions): Promise<ListedObjects> {
+    return this.#store.listObjects(options);
+  }
+
+  createUpload(key: string, options: R2MultipartOptions): Promise<string> {
+    return this.#store.createUpload(key, options);
+  }
+
+  uploadPart(
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    value: SentBody,
+    options: R2UploadPartOptions,
+  ): Promise<R2UploadedPart> {
+    return this.#store.uploadPart(key, uploadId, partNumber, value, options);
+  }
+
+  completeUpload(key: string, uploadId: string, parts: R2UploadedPart[]): Promise<ObjectFields> {
+    return this.#store.completeUpload(key, uploadId, parts);
+  }
+
+  abortUpload(key: string, uploadId: string): Promise<void> {
+    return this.#store.abortUpload(key, uploadId);
+  }
+}
