@@ -58,6 +58,10 @@ CREATE TABLE versions (
   -- what else the upload said: placement, limits, mayfly's own settings, package_dependencies …
   metadata TEXT NOT NULL,
   startup_time_ms INTEGER NOT NULL,
+  -- How it is run, decided when it was made: what dispatch must know before loading it.
+  isolation TEXT NOT NULL CHECK (isolation IN ('request', 'shared')),
+  wall_time_ms INTEGER NOT NULL,
+  code_bytes INTEGER NOT NULL,
   UNIQUE (script_id, number)
 );
 

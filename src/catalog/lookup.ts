@@ -8,29 +8,8 @@ import {
 } from "./address.ts";
 import { isApiHost, toHostName } from "./host.ts";
 import { compareRoutes, parseRoutePattern } from "./route-pattern.ts";
-import type { HostTable, Isolation, PathRoute, ScriptTarget, VersionTarget } from "./routing.ts";
-
-interface VersionTargetRow {
-  version_id: string | null;
-  percentage: number;
-  modules: string;
-  metadata: string;
-  startup_time_ms: number;
-}
-
-const DEFAULT_WALL_TIME_MS = 30_000;
-
-function toVersionTarget(row: VersionTargetRow): VersionTarget {
-  const metadata = JSON.parse(row.metadata) as { mayfly?: { isolation?: Isolation } };
-  const modules = JSON.parse(row.modules) as { size: number }[];
-  return {
-    versionId: row.version_id ?? "",
-    percentage: row.percentage,
-    isolation: metadata.mayfly?.isolation ?? (row.startup_time_ms > 10 ? "shared" : "request"),
-    wallTimeMs: DEFAULT_WALL_TIME_MS,
-    codeBytes: modules.reduce((sum, { size }) => sum + size, 0),
-  };
-}
+import type { HostTable, PathRoute, ScriptTarget } from "./routing.ts";
+import { toVersionTarget, type VersionTargetRow } from "./versions.ts";
 
 /** One version of a script that is served, or all null where no deployed script is. */
 interface TargetRow extends VersionTargetRow {
@@ -50,7 +29,7 @@ interface ServedRow extends TargetRow {
 
 const TARGET_COLUMNS = `
   s.account_id, s.id AS script_id, s.name AS script_name, s.workers_dev,
-  v.id AS version_id, v.modules, v.metadata, v.startup_time_ms`;
+  v.id AS version_id, v.isolation, v.wall_time_ms, v.code_bytes`;
 
 // The latest deployment of script `s`, one row for each of its versions `v`.
 const DEPLOYED_VERSIONS = `
