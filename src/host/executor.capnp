@@ -13,7 +13,7 @@ const config :Workerd.Config = (
   ],
   sockets = [
     (name = "public", http = (), service = "mayfly"),
-    (name = "role", http = (capnpConnectHost = "mayfly"), service = (name = "mayfly", entrypoint = "Executor")),
+    (name = "role", http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"), service = (name = "mayfly", entrypoint = "Executor")),
     (name = "ping", http = (), service = "mayfly"),
   ],
 );

@@ -11,7 +11,7 @@ const config :Workerd.Config = (
     (name = "internet", network = (allow = [])),
   ],
   sockets = [
-    (name = "role", http = (capnpConnectHost = "mayfly"), service = (name = "mayfly", entrypoint = "Quarantine")),
+    (name = "role", http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"), service = (name = "mayfly", entrypoint = "Quarantine")),
   ],
 );
 

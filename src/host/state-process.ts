@@ -12,9 +12,9 @@ const listen = (socketPath: string, entrypoint: string) => ({
   entrypoint,
 });
 
-/** A role that another process plays. */
+/** A role that another process plays. Miniflare puts in the connect host that its own sockets have. */
 const external = (socketPath: string) => ({
-  external: { address: `unix:${socketPath}`, http: { capnpConnectHost: "mayfly" } },
+  external: { address: `unix:${socketPath}`, http: {} },
 });
 
 function start(options: StateOptions): Miniflare {
