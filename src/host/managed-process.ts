@@ -18,10 +18,11 @@ export class ManagedProcess {
   readonly #spawn: () => ChildProcess;
   readonly #guardian: Guardian;
   #child: ChildProcess | undefined;
-  #startedAt = 0;
   #backoffMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  /** When it was last started, in milliseconds of the epoch. */
+  startedAt = 0;
   /** How often it has ended by itself since it last ran for a while. */
   failures = 0;
 
@@ -35,7 +36,7 @@ export class ManagedProcess {
   start(): void {
     const child = this.#spawn();
     this.#child = child;
-    this.#startedAt = Date.now();
+    this.startedAt = Date.now();
     const pid = child.pid;
     if (pid) this.#guardian.add(pid);
     let ended = false;
@@ -56,7 +57,7 @@ export class ManagedProcess {
   }
 
   #restart(reason: Record<string, unknown>): void {
-    if (Date.now() - this.#startedAt > SETTLED_AFTER_MS) {
+    if (Date.now() - this.startedAt > SETTLED_AFTER_MS) {
       this.#backoffMs = 0;
       this.failures = 0;
     }

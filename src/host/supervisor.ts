@@ -4,11 +4,10 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readCompatibility } from "./compatibility.ts";
-import { type Credentials, openCredentials } from "./credentials.ts";
+import { openCredentials } from "./credentials.ts";
 import { lockData } from "./data-lock.ts";
 import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
-import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
 import { apiAddress, publicAddress, type Settings } from "./settings.ts";
@@ -36,12 +35,8 @@ const MAX_FAILURES_AT_START = 4;
 
 /** A running platform. */
 export interface Platform {
-  settings: Settings;
-  credentials: Credentials;
   /** Finishes what is in flight and ends all processes. */
   stop(): Promise<void>;
-  /** Ends all processes at once. */
-  abort(): void;
 }
 
 /** Starts the platform's processes and resolves when they serve. Throws a `HostError` otherwise. */
@@ -86,9 +81,9 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const all = [state, executor, quarantine];
   for (const process of all) process.start();
   const watchdogs = [
-    watch(state, sockets.statePing, STATE_LIMIT_MS),
-    watch(executor, sockets.executorPing, EXECUTOR_LIMIT_MS),
-    watch(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
+    new Watchdog(state, sockets.statePing, STATE_LIMIT_MS),
+    new Watchdog(executor, sockets.executorPing, EXECUTOR_LIMIT_MS),
+    new Watchdog(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
   ];
 
   const stop = async (drainMs = DRAIN_MS): Promise<void> => {
@@ -106,12 +101,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     await stop(0);
     throw error;
   }
-  return {
-    settings,
-    credentials,
-    stop: () => stop(),
-    abort: () => all.forEach((process) => process.kill()),
-  };
+  return { stop: () => stop() };
 }
 
 function spawnState(options: StateOptions) {
@@ -127,13 +117,6 @@ function spawnState(options: StateOptions) {
   child.on("error", () => {});
   child.send(options, () => {});
   return child;
-}
-
-function watch(process: ManagedProcess, socketPath: string, limitMs: number): Watchdog {
-  return new Watchdog(socketPath, limitMs, () => {
-    log("warn", "process_stalled", { process: process.name, limitMs });
-    process.kill();
-  });
 }
 
 // workerd would say it too, but later and less clearly.
@@ -164,7 +147,7 @@ async function untilReady(
   while (Date.now() < deadline) {
     try {
       // State is the slowest: without it there is no use in asking.
-      if ((await ping(sockets.statePing, 5_000)) === undefined) throw new Error("no answer");
+      if ((await ping(sockets.statePing, 5_000)) !== "answered") throw new Error("no answer");
       const response = await fetch(`http://${authority}/_mayfly/ready`, {
         signal: AbortSignal.timeout(5_000),
       });

@@ -1,65 +1,84 @@
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { log } from "./log.ts";
+import type { ManagedProcess } from "./managed-process.ts";
 
 const INTERVAL_MS = 250;
 /** What a process may take to give its first answer. */
 const START_MS = 15_000;
 
-/** Asks for one path over a Unix socket. Resolves to the status, or undefined without an answer. */
-export function ping(socketPath: string, timeoutMs: number): Promise<number | undefined> {
+/** `refused`: the socket is there but nobody listens any more. */
+export type PingResult = "answered" | "silent" | "refused";
+
+/** Asks a process for its health over a Unix socket; any answer will do. */
+export function ping(socketPath: string, timeoutMs: number): Promise<PingResult> {
   return new Promise((resolve) => {
     const req = request(
       { socketPath, path: "/_mayfly/health", headers: { host: "localhost" }, agent: false },
       (res) => {
         res.resume();
-        resolve(res.statusCode);
+        resolve("answered");
       },
     );
     const timer = setTimeout(() => req.destroy(), timeoutMs);
+    req.on("error", ({ code }: NodeJS.ErrnoException) =>
+      resolve(code === "ECONNREFUSED" ? "refused" : "silent"),
+    );
     req.on("close", () => {
       clearTimeout(timer);
-      resolve(undefined);
+      resolve("silent");
     });
-    req.on("error", () => resolve(undefined));
     req.end();
   });
 }
 
 /**
- * Finds out when a process's event loop stands still: pings it four times a second and calls
- * `onStall` when it has not answered for `limitMs` milliseconds. Any answer will do.
+ * Replaces a process that cannot do its work any more: pings it four times a second and kills it when
+ * its event loop has stood still for `limitMs` milliseconds, or when nobody listens on its socket
+ * although the process lives (Miniflare without its runtime).
  */
 export class Watchdog {
+  readonly #process: ManagedProcess;
   readonly #socketPath: string;
   readonly #limitMs: number;
-  readonly #onStall: () => void;
-  #running = true;
+  #stopped = false;
 
-  constructor(socketPath: string, limitMs: number, onStall: () => void) {
+  constructor(process: ManagedProcess, socketPath: string, limitMs: number) {
+    this.#process = process;
     this.#socketPath = socketPath;
     this.#limitMs = limitMs;
-    this.#onStall = onStall;
     void this.#run();
   }
 
   async #run(): Promise<void> {
-    let deadline = performance.now() + START_MS;
-    while (this.#running) {
+    let startedAt: number | undefined;
+    let deadline = 0;
+    let refusals = 0;
+    while (!this.#stopped) {
+      if (this.#process.startedAt !== startedAt) {
+        startedAt = this.#process.startedAt;
+        deadline = performance.now() + START_MS;
+        refusals = 0;
+      }
       const begun = performance.now();
-      const status = await ping(this.#socketPath, this.#limitMs);
+      const result = await ping(this.#socketPath, this.#limitMs);
       await sleep(INTERVAL_MS, undefined, { ref: false });
       const now = performance.now();
-      if (status !== undefined) deadline = now + this.#limitMs;
-      // This process was not running either (a sleeping or overloaded machine): that proves nothing.
-      else if (now - begun > this.#limitMs + 4 * INTERVAL_MS) deadline = now + this.#limitMs;
-      else if (now >= deadline && this.#running) {
-        this.#onStall();
-        deadline = now + START_MS;
-      }
+      // A slow round says that this process was not running either (a machine that sleeps or is
+      // overloaded), and so nothing about the other.
+      const late = now - begun > this.#limitMs + 4 * INTERVAL_MS;
+      if (result === "answered" || late) deadline = now + this.#limitMs;
+      // One refusal may come from a process that is about to listen.
+      refusals = result === "refused" ? refusals + 1 : 0;
+      const lost = now >= deadline || refusals === 2;
+      if (!lost || this.#stopped || this.#process.startedAt !== startedAt) continue;
+      log("warn", "process_stalled", { process: this.#process.name, ping: result });
+      this.#process.kill();
+      deadline = now + START_MS;
     }
   }
 
   stop(): void {
-    this.#running = false;
+    this.#stopped = true;
   }
 }

@@ -89,7 +89,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   void closed.then(() => process.off("exit", removeOnExit));
 
   const deadline = Date.now() + READY_WITHIN_MS;
-  while (!(await isReady(port))) {
+  while (!output.includes('"event":"ready"')) {
     if (child.exitCode !== null || Date.now() > deadline) {
       child.kill("SIGKILL");
       await closed;
@@ -174,16 +174,4 @@ export function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
-}
-
-/** Whether the platform on the port is ready. */
-export async function isReady(port: number): Promise<boolean> {
-  try {
-    const response = await fetch(`http://127.0.0.1:${port}/_mayfly/ready`, {
-      signal: AbortSignal.timeout(5_000),
-    });
-    return response.status === 200;
-  } catch {
-    return false;
-  }
 }
