@@ -10,8 +10,8 @@ import { accountOf, scriptOf } from "./script.ts";
 export const deletion = new Hono<ControlEnv>();
 
 deletion.get("/workers/scripts/:script_name/references", async (c) => {
-  const { scriptName } = await scriptOf(c);
-  const names = await listReferences(c.env.CATALOG, accountOf(c), scriptName);
+  const { name } = await scriptOf(c);
+  const names = await listReferences(c.env.CATALOG, accountOf(c), name);
   return success({
     services: {
       incoming: names.map((service) => ({ service, environment: "production" })),
@@ -35,9 +35,9 @@ deletion.delete("/workers/services/:script_name", (c) => remove(c, 10090));
 deletion.delete("/workers/scripts/:script_name", (c) => remove(c, 10007));
 
 async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response> {
-  const { scriptId, scriptName } = await scriptOf(c, unknown);
+  const { id, name } = await scriptOf(c, unknown);
   if (c.req.query("force") !== "true") {
-    const names = await listReferences(c.env.CATALOG, accountOf(c), scriptName);
+    const names = await listReferences(c.env.CATALOG, accountOf(c), name);
     if (names.length > 0) {
       throw new ApiError(
         400,
@@ -46,7 +46,7 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
       );
     }
   }
-  await deleteScript(c.env.CATALOG, scriptId);
+  await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
   return success(null);
 }

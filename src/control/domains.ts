@@ -42,7 +42,7 @@ interface Change {
 
 // Reports what the call below would change.
 domains.post("/workers/scripts/:script_name/domains/changeset", async (c) => {
-  const { scriptId, scriptName } = await scriptOf(c);
+  const { id: scriptId, name: scriptName } = await scriptOf(c);
   const change = await compare(c, scriptId, await readJson(c, z.array(origin), 10001));
   const replaces = c.req.query("replace_state") === "true";
   return success({
@@ -63,7 +63,7 @@ domains.post("/workers/scripts/:script_name/domains/changeset", async (c) => {
 });
 
 domains.put("/workers/scripts/:script_name/domains/records", async (c) => {
-  const { scriptId } = await scriptOf(c);
+  const { id: scriptId } = await scriptOf(c);
   const asked = await readJson(c, records, 10001);
   const { added, updated, removed } = await compare(c, scriptId, asked.origins);
   const taken = updated.filter((domain) => domain.scriptId !== scriptId);

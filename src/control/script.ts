@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { findScriptAddress, type ScriptAddress } from "../catalog/script-address.ts";
+import { getScript, type Script } from "../catalog/scripts.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
 
@@ -7,9 +7,9 @@ import { ApiError } from "./error.ts";
 export const accountOf = (c: Context<ControlEnv>): string => c.req.param("account_id") ?? "";
 
 /** The script of the path; throws Cloudflare's `code` if the account has no such script. */
-export async function scriptOf(c: Context<ControlEnv>, code = 10007): Promise<ScriptAddress> {
+export async function scriptOf(c: Context<ControlEnv>, code = 10007): Promise<Script> {
   const name = c.req.param("script_name") ?? "";
-  const script = await findScriptAddress(c.env.CATALOG, accountOf(c), name);
+  const script = await getScript(c.env.CATALOG, accountOf(c), name);
   if (!script) {
     throw new ApiError(404, code, `This Worker does not exist on your account: "${name}"`);
   }

@@ -28,32 +28,28 @@ triggers.get("/workers/scripts/:script_name/subdomain", async (c) => {
 });
 
 triggers.post("/workers/scripts/:script_name/subdomain", async (c) => {
-  const script = await scriptOf(c);
+  const { id } = await scriptOf(c);
   const { enabled, previews_enabled = enabled } = await readJson(c, address, 10001);
-  await setScriptAddress(c.env.CATALOG, {
-    ...script,
-    workersDev: enabled,
-    previews: previews_enabled,
-  });
+  await setScriptAddress(c.env.CATALOG, id, enabled, previews_enabled);
   await invalidate(c);
   return success({ enabled, previews_enabled });
 });
 
 triggers.delete("/workers/scripts/:script_name/subdomain", async (c) => {
-  const script = await scriptOf(c);
-  await setScriptAddress(c.env.CATALOG, { ...script, workersDev: false, previews: false });
+  const { id } = await scriptOf(c);
+  await setScriptAddress(c.env.CATALOG, id, false, false);
   await invalidate(c);
   return success({ enabled: false, previews_enabled: false });
 });
 
 triggers.get("/workers/scripts/:script_name/routes", async (c) => {
-  const { scriptId } = await scriptOf(c);
+  const { id: scriptId } = await scriptOf(c);
   return success((await listScriptRoutes(c.env.CATALOG, scriptId)).map(toRouteResult));
 });
 
 // The script has these routes and no others afterwards.
 triggers.put("/workers/scripts/:script_name/routes", async (c) => {
-  const { scriptId } = await scriptOf(c);
+  const { id: scriptId } = await scriptOf(c);
   const wanted = new Map<string, NewRoute>();
   for (const route of await readJson(c, z.array(scriptRoute), 10022)) {
     const parsed = await parseRoute(c.env, accountOf(c), route, scriptId);

@@ -10,7 +10,7 @@ import {
   type NewRoute,
   type Route,
 } from "../catalog/routes.ts";
-import { findScriptAddress } from "../catalog/script-address.ts";
+import { getScript } from "../catalog/scripts.ts";
 import {
   createZone,
   deleteZone,
@@ -150,13 +150,11 @@ async function routeOf(c: Context<ControlEnv>, zone: Zone): Promise<Route> {
 /** The route that the body describes. */
 async function readRoute(c: Context<ControlEnv>, zone: Zone): Promise<NewRoute> {
   const { pattern, script } = await readJson(c, zoneRoute, 10022);
-  const address = script
-    ? await findScriptAddress(c.env.CATALOG, zone.accountId, script)
-    : undefined;
-  if (script && !address) {
+  const known = script ? await getScript(c.env.CATALOG, zone.accountId, script) : undefined;
+  if (script && !known) {
     throw new ApiError(400, 10019, `script: there is no script "${script}" in the zone's account`);
   }
-  return parseRoute(c.env, zone.accountId, { pattern, zone_id: zone.id }, address?.scriptId);
+  return parseRoute(c.env, zone.accountId, { pattern, zone_id: zone.id }, known?.id);
 }
 
 /** Makes the route in place of those with the ids. */
