@@ -11,6 +11,7 @@ import { links } from "./links.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
+import { tokens } from "./tokens.ts";
 import { triggers } from "./triggers.ts";
 import { user } from "./user.ts";
 import { versions } from "./versions.ts";
@@ -40,7 +41,18 @@ control.route("/links", links);
 control.use(authenticate);
 control.route("/", user);
 control.route("/zones", zones);
-for (const resource of [scripts, versions, deployments, secrets, triggers, kv, r2, d1, invocations]) {
+for (const resource of [
+  scripts,
+  versions,
+  deployments,
+  secrets,
+  triggers,
+  kv,
+  r2,
+  d1,
+  tokens,
+  invocations,
+]) {
   control.route("/accounts/:account_id", resource);
 }
 

@@ -1,5 +1,5 @@
 import type { MiddlewareHandler } from "hono";
-import { findToken } from "../catalog/tokens.ts";
+import { findPrincipal } from "../catalog/tokens.ts";
 import { sha256 } from "../catalog/crypto.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
@@ -52,5 +52,5 @@ export async function identify(
   if (crypto.subtle.timingSafeEqual(given, root)) {
     return { accountId: undefined, access: "write", tokenId: "root", tokenName: "root" };
   }
-  return findToken(env.CATALOG, given);
+  return findPrincipal(env.CATALOG, given);
 }

@@ -12,6 +12,9 @@ interface Token {
   value?: string;
 }
 
+// Far more than anyone makes.
+const ALL = "?per_page=10000";
+
 /** `mayfly token create`: prints the new token, which is shown this once. */
 export async function createToken(
   settings: Settings,
@@ -25,7 +28,7 @@ export async function createToken(
 
 /** `mayfly token list`: one line per token. */
 export async function listTokens(settings: Settings): Promise<void> {
-  for (const { id, access, issued_on, name } of await call<Token[]>(settings, "GET", "")) {
+  for (const { id, access, issued_on, name } of await call<Token[]>(settings, "GET", ALL)) {
     process.stdout.write(`${id}  ${access.padEnd(5)}  ${issued_on}  ${name}\n`);
   }
 }
