@@ -9,6 +9,7 @@ import type {
 } from "../bindings/d1/protocol.ts";
 import type { Env } from "../env.ts";
 import type { ShardRole } from "./contract.ts";
+import { forward } from "./forward.ts";
 
 /** The shard role: see `ShardRole` for what each method promises. */
 export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
@@ -17,23 +18,23 @@ export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
   }
 
   query(databaseId: string, statements: Statement[]): Promise<QueryOutcome> {
-    return this.#database(databaseId).query(statements);
+    return forward(this.#database(databaseId).query(statements));
   }
 
   execute(databaseId: string, sql: string): Promise<QueryOutcome> {
-    return this.#database(databaseId).execute(sql);
+    return forward(this.#database(databaseId).execute(sql));
   }
 
   import(databaseId: string, sql: ReadableStream<Uint8Array>): Promise<ImportOutcome> {
-    return this.#database(databaseId).import(sql);
+    return forward(this.#database(databaseId).import(sql));
   }
 
   dump(databaseId: string, options: DumpOptions): Promise<DumpOutcome> {
-    return this.#database(databaseId).dump(options);
+    return forward<DumpOutcome>(this.#database(databaseId).dump(options));
   }
 
   info(databaseId: string): Promise<{ sizeBytes: number; tables: number }> {
-    return this.#database(databaseId).info();
+    return forward(this.#database(databaseId).info());
   }
 
   destroy(databaseId: string): Promise<void> {
