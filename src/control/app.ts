@@ -5,6 +5,7 @@ import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { d1 } from "./d1.ts";
 import { deployments } from "./deployments.ts";
+import { graphql } from "./graphql.ts";
 import { invocations } from "./invocations.ts";
 import { kv } from "./kv.ts";
 import { links } from "./links.ts";
@@ -40,6 +41,7 @@ control.use(async (c, next) => {
 control.route("/links", links);
 control.use(authenticate);
 control.route("/", user);
+control.route("/", graphql);
 control.route("/zones", zones);
 for (const resource of [
   scripts,

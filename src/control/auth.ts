@@ -13,8 +13,9 @@ export interface Principal {
   tokenName: string;
 }
 
-// Reads that are sent as POST.
-const READS_BY_POST = /\/bulk\/get$/;
+// Reads that are sent as POST. Names of keys and objects are part of paths too: so the whole path.
+const READS_BY_POST =
+  /^\/client\/v4\/(?:graphql|accounts\/[^/]+\/storage\/kv\/namespaces\/[^/]+\/bulk\/get)$/;
 
 /**
  * Lets a request pass if its token is known, is bound to the account of the path and may do what
@@ -31,7 +32,9 @@ export const authenticate: MiddlewareHandler<ControlEnv> = async (c, next) => {
   if (account && principal.accountId && account !== principal.accountId) {
     throw new ApiError(403, 10000, "Authentication error: the token is for another account");
   }
-  const reads = c.req.method === "GET" || c.req.method === "HEAD" || READS_BY_POST.test(c.req.path);
+  const { method, path } = c.req;
+  const reads =
+    method === "GET" || method === "HEAD" || (method === "POST" && READS_BY_POST.test(path));
   if (!reads && principal.access === "read") {
     throw new ApiError(403, 10000, "Authentication error: the token can only read");
   }

@@ -8,6 +8,8 @@ export interface ResultInfo {
   count?: number;
   total_count?: number;
   cursor?: string;
+  is_truncated?: boolean;
+  delimited?: string[];
 }
 
 /** The body of every answer of the API, but for raw values and objects. */
