@@ -14,16 +14,33 @@ export async function readJson<Schema extends z.ZodType>(
   schema: Schema,
   code: number,
 ): Promise<z.output<Schema>> {
-  let value: unknown;
+  return parse(schema, parseJson(await c.req.text(), code, "body"), code, "body");
+}
+
+/** The JSON of `text`; throws `code` naming the field that it is. */
+export function parseJson(text: string, code: number, field: string): unknown {
   try {
-    value = JSON.parse(await c.req.text());
+    return JSON.parse(text);
   } catch {
-    throw new ApiError(400, code, "body: must be JSON");
+    throw new ApiError(400, code, `${field}: must be JSON`);
   }
+}
+
+/** The value as the schema wants it. Throws `code` with the first field that is wrong. */
+export function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  code: number,
+  whole: string,
+): z.output<Schema> {
   const parsed = schema.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const field = issue?.path.join(".") || "body";
+  if (issue?.code === "unrecognized_keys") {
+    const field = [...issue.path, issue.keys[0]].join(".");
+    throw new ApiError(400, code, `${field}: Mayfly knows no such member`);
+  }
+  const field = issue?.path.join(".") || whole;
   const given = JSON.stringify(issue?.input)?.slice(0, MAX_QUOTED_LENGTH);
   throw new ApiError(400, code, `${field}: got ${given}: ${issue?.message}`);
 }
