@@ -41,3 +41,25 @@ export function previewCandidates(label: string): { preview: string; scriptName:
   }
   return candidates;
 }
+
+/** The settings that addresses are made of; members of `Env`. */
+interface AddressSettings {
+  MAYFLY_RUNTIME: "edge" | "workerd";
+  MAYFLY_DOMAIN: string;
+  MAYFLY_PORT?: string;
+}
+
+/** Where a script is found. TLS is the edge's; an own machine has it from a proxy before it. */
+export function scriptUrl(env: AddressSettings, scriptName: string, subdomain: string): string {
+  const scheme = env.MAYFLY_RUNTIME === "edge" ? "https" : "http";
+  return `${scheme}://${scriptName}.${authority(env, subdomain)}`;
+}
+
+/** What follows the digits of a version's id, or its alias, in the host of its preview address. */
+export function previewSuffix(env: AddressSettings, scriptName: string, subdomain: string): string {
+  return `-${scriptName}.${authority(env, subdomain)}`;
+}
+
+function authority(env: AddressSettings, subdomain: string): string {
+  return `${subdomain}.${env.MAYFLY_DOMAIN}${env.MAYFLY_PORT ? `:${env.MAYFLY_PORT}` : ""}`;
+}

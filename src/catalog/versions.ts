@@ -160,7 +160,8 @@ export async function findVersions(
 
 /**
  * Inserts the version if its number is the next of the script, which must exist by then; otherwise
- * changes nothing, so that two versions made from the same predecessor cannot both be saved.
+ * changes nothing, so that two versions made from the same predecessor cannot both be saved. Its
+ * result is the script's id as `script_id`.
  */
 export function insertVersion(
   db: D1Database,
@@ -194,7 +195,8 @@ export function insertVersion(
       `INSERT INTO versions (script_id, ${names.join(", ")})
       SELECT s.id, ${names.map(() => "?").join(", ")} FROM scripts s
       WHERE s.account_id = ? AND s.name = ?
-        AND (SELECT coalesce(max(number), 0) FROM versions WHERE script_id = s.id) = ?`,
+        AND (SELECT coalesce(max(number), 0) FROM versions WHERE script_id = s.id) = ?
+      RETURNING script_id`,
     )
     .bind(...Object.values(columns), accountId, scriptName, version.number - 1);
 }

@@ -36,12 +36,11 @@ export function failure(error: ApiError): Response {
   );
 }
 
-/** One page of `rows` by the query's `page` (from 1) and `per_page`, with its result_info. */
-export function paged<T>(
-  rows: T[],
+/** The query's `page` (from 1) and `per_page`; throws if one is no such number. */
+export function pageOf(
   query: (name: string) => string | undefined,
   defaultPerPage: number,
-): [T[], ResultInfo] {
+): { page: number; perPage: number } {
   const positive = (name: string, otherwise: number): number => {
     const value = Number(query(name) ?? otherwise);
     if (!Number.isInteger(value) || value < 1) {
@@ -53,8 +52,16 @@ export function paged<T>(
     }
     return value;
   };
-  const page = positive("page", 1);
-  const perPage = positive("per_page", defaultPerPage);
+  return { page: positive("page", 1), perPage: positive("per_page", defaultPerPage) };
+}
+
+/** One page of `rows` by the query's `page` and `per_page`, with its result_info. */
+export function paged<T>(
+  rows: T[],
+  query: (name: string) => string | undefined,
+  defaultPerPage: number,
+): [T[], ResultInfo] {
+  const { page, perPage } = pageOf(query, defaultPerPage);
   const result = rows.slice((page - 1) * perPage, page * perPage);
   return [result, { page, per_page: perPage, count: result.length, total_count: rows.length }];
 }

@@ -10,8 +10,9 @@ export const accountOf = (c: Context<ControlEnv>): string => c.req.param("accoun
 export async function scriptOf(c: Context<ControlEnv>, code = 10007): Promise<Script> {
   const name = c.req.param("script_name") ?? "";
   const script = await getScript(c.env.CATALOG, accountOf(c), name);
-  if (!script) {
-    throw new ApiError(404, code, `This Worker does not exist on your account: "${name}"`);
-  }
+  if (!script) throw unknownScript(name, code);
   return script;
 }
+
+export const unknownScript = (name: string, code = 10007): ApiError =>
+  new ApiError(404, code, `This Worker does not exist on your account: "${name}"`);
