@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Platform } from "./platform.ts";
+
+/** Whether a process with this id runs. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Id of the process of the platform that was last started under the name. */
+export function pidOf(platform: Platform, name: "state" | "executor" | "quarantine"): number {
+  const started = platform
+    .output()
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as { event?: string; process?: string; pid?: number })
+    .findLast((line) => line.event === "process_started" && line.process === name);
+  if (!started?.pid) throw new Error(`No ${name} process was started`);
+  return started.pid;
+}
+
+/** Ids of the processes that a process has started. Linux only. */
+export function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+/** Waits until the condition holds, and fails if it does not within the time. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  withinMs: number,
+): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${condition}`);
+    await sleep(25);
+  }
+}
