@@ -31,6 +31,13 @@ test("wrangler deploy --dry-run accepts the platform", async () => {
   expect(code).toBe(0);
 });
 
+const devVars = (): Record<string, string> =>
+  Object.fromEntries(
+    readFileSync(join(ROOT, ".dev.vars"), "utf8")
+      .split("\n")
+      .map((line) => /^(\w+)="(.*)"$/.exec(line)?.slice(1) ?? ["", ""]),
+  );
+
 describe("wrangler dev", () => {
   let port: number;
   let child: ChildProcess;
@@ -51,13 +58,6 @@ describe("wrangler dev", () => {
     child.kill("SIGTERM");
     await closed;
   });
-
-  const devVars = (): Record<string, string> =>
-    Object.fromEntries(
-      readFileSync(join(ROOT, ".dev.vars"), "utf8")
-        .split("\n")
-        .map((line) => /^(\w+)="(.*)"$/.exec(line)?.slice(1) ?? ["", ""]),
-    );
 
   test("makes the settings it needs, for their owner only", () => {
     expect(existsSync(join(ROOT, ".dev.vars"))).toBe(true);
