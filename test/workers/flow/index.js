@@ -1,0 +1,7 @@
+import { WorkflowEntrypoint } from "cloudflare:workers";
+
+export class Flow extends WorkflowEntrypoint {}
+
+export default {
+  fetch: () => new Response("flow"),
+};
