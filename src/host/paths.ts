@@ -39,7 +39,9 @@ export const socketsIn = (folder: string) => ({
   state: join(folder, "state:0"),
   shard: join(folder, "shard:0"),
   statePing: join(folder, "state-ping:0"),
+  /** Where state finds the executor: a relay to `executorRole`. */
   executor: join(folder, "executor.sock"),
+  executorRole: join(folder, "exec-role.sock"),
   executorPing: join(folder, "exec-ping.sock"),
   quarantine: join(folder, LONGEST_SOCKET_NAME),
 });

@@ -10,6 +10,7 @@ import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
+import { Relay } from "./relay.ts";
 import { apiAddress, publicAddress, type Settings } from "./settings.ts";
 import type { StateOptions } from "./state-options.ts";
 import { ping, Watchdog } from "./watchdog.ts";
@@ -53,6 +54,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const sockets = socketsIn(runtimeFolder);
   writeConfiguration(runtimeFolder);
   const guardian = new Guardian(runtimeFolder);
+  const relay = new Relay(sockets.executor, sockets.executorRole);
 
   const options: StateOptions = {
     bundle: join(runtimeFolder, "worker.js"),
@@ -88,7 +90,8 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
 
   const stop = async (drainMs = DRAIN_MS): Promise<void> => {
     for (const watchdog of watchdogs) watchdog.stop();
-    // Executors first: what they finish still needs state.
+    // The executor first: what it finishes still needs state.
+    relay.close();
     await executor.stop(drainMs);
     await quarantine.stop(0);
     await state.stop(STATE_STOP_MS);

@@ -36,7 +36,7 @@ export function spawnExecutor(
   return spawnWorkerd(join(runtimeFolder, "executor.capnp"), {
     listen: {
       public: publicAddress(settings),
-      role: `unix:${sockets.executor}`,
+      role: `unix:${sockets.executorRole}`,
       ping: `unix:${sockets.executorPing}`,
     },
     call: { state: `unix:${sockets.state}`, shard: `unix:${sockets.shard}` },
