@@ -1,0 +1,4 @@
+// Never gets to its handlers.
+for (;;);
+
+export default {};

@@ -1,0 +1,7 @@
+// Fails before any request.
+function fail() {
+  throw new Error("not today");
+}
+fail();
+
+export default {};
