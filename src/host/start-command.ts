@@ -20,18 +20,34 @@ export async function startCommand(settings: Settings): Promise<void> {
   process.exit(0);
 }
 
+// One Ctrl+C may come twice, from the terminal and from npm, which passes it on.
+const SAME_SIGNAL_MS = 200;
+const PARENT_CHECK_MS = 500;
+
 // The first signal asks for an orderly end, the second for one at once.
 function onSignal(): Promise<string> {
   return new Promise((resolve) => {
-    let asked = false;
-    const ask = (signal: string): void => {
-      if (asked) process.exit(1);
-      asked = true;
-      resolve(signal);
+    let askedAt: number | undefined;
+    const ask = (reason: string): void => {
+      if (askedAt !== undefined && performance.now() - askedAt > SAME_SIGNAL_MS) process.exit(1);
+      askedAt ??= performance.now();
+      resolve(reason);
     };
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, ask);
+
     // Started through a Node too old to run this one: the channel closes when that one ends.
-    process.on("disconnect", () => ask("disconnect"));
+    process.once("disconnect", () => ask("parent process ended"));
+    process.channel?.unref();
+    // npm may be killed without passing that on. A shell, on the other hand, may well leave this
+    // process running in the background.
+    if (process.env["npm_lifecycle_event"] === undefined) return;
+    const parent = process.ppid;
+    const timer = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(timer);
+      ask("npm ended");
+    }, PARENT_CHECK_MS);
+    timer.unref();
   });
 }
 
