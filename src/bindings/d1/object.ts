@@ -22,8 +22,13 @@ const CHANGES_SCHEMA = /\b(?:CREATE|ALTER|DROP)\b/i;
 
 const DUMP_PIECE_CHARS = 64 * 1024;
 
+// How long an import runs before others in its process, and whoever watches it, get their turn.
+const IMPORT_SLICE_MS = 20;
+
 const FOREIGN_KEY_FAILED =
   "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)";
+
+const GONE = "The database was deleted.";
 
 const NO_STATEMENTS = "No SQL statements detected.";
 
@@ -38,8 +43,8 @@ interface Counters {
 export class DatabaseObject extends DurableObject<Env> {
   readonly #sql: SqlStorage;
   #destroyed: boolean;
-  // Set while a dump is being read: what it writes must all be of one moment.
-  #dumping: Promise<void> | undefined;
+  // Set while a dump or an import goes on: what they read or write must be of one moment.
+  #busy: Promise<void> | undefined;
   // Whether a table has constraints that are checked at the end only; undefined: to be found out.
   #hasDeferredConstraints: boolean | undefined;
   #lastBookmark = 0;
@@ -65,39 +70,46 @@ export class DatabaseObject extends DurableObject<Env> {
 
   /** Runs the statements of a text of any length in one transaction; others wait meanwhile. */
   async import(text: ReadableStream<Uint8Array>): Promise<ImportOutcome> {
-    if (this.#destroyed) return failure(this.#gone());
-    await this.#dumping;
+    const release = await this.#acquire();
     const startedAt = Date.now();
     const before = this.#counters();
     let count = 0;
     let rowsRead = 0;
     let rowsWritten = 0;
-    const runAll = (statements: string[]): void => {
+    let pausedAt = startedAt;
+    const runAll = async (statements: string[]): Promise<void> => {
       for (const sql of statements) {
         const cursor = this.#exec(toRunnable(sql));
         for (const _ of cursor.raw()) continue; // Rows are not wanted, but must be stepped over.
         count++;
         rowsRead += cursor.rowsRead;
         rowsWritten += cursor.rowsWritten;
-      }
-      if (Date.now() - startedAt > MAX_IMPORT_MS) {
-        throw new Error(
-          `the import took longer than ${MAX_IMPORT_MS / 1000} seconds and was undone after ${count} statements; split the file`,
-        );
+        if (Date.now() - startedAt > MAX_IMPORT_MS) {
+          throw new Error(
+            `the import took longer than ${MAX_IMPORT_MS / 1000} seconds and was undone after ${count} statements; split the file`,
+          );
+        }
+        if (Date.now() - pausedAt > IMPORT_SLICE_MS) {
+          await scheduler.wait(1);
+          pausedAt = Date.now();
+        }
       }
     };
     try {
+      if (this.#destroyed) throw new Error(GONE);
       await this.ctx.storage.transaction(async () => {
         const splitter = new StatementSplitter();
         for await (const piece of text.pipeThrough(new TextDecoderStream())) {
-          runAll(splitter.push(piece));
+          await runAll(splitter.push(piece));
         }
-        runAll(splitter.end());
+        await runAll(splitter.end());
         if (count === 0) throw new Error(NO_STATEMENTS);
         this.#checkForeignKeys(true);
       });
     } catch (error) {
       return failure(messageOf(error));
+    } finally {
+      release();
     }
     return {
       ok: true,
@@ -109,21 +121,16 @@ export class DatabaseObject extends DurableObject<Env> {
 
   /** The database as SQL text. Nothing else runs until it has been read to its end or given up. */
   async dump(options: DumpOptions): Promise<DumpOutcome> {
-    if (this.#destroyed) return failure(this.#gone());
-    while (this.#dumping) await this.#dumping;
+    const release = await this.#acquire();
     let pieces: Generator<string>;
     try {
+      if (this.#destroyed) throw new DumpError(GONE);
       pieces = dumpSql(this.#sql, planDump(this.#sql, options));
     } catch (error) {
+      release();
       if (error instanceof DumpError) return failure(error.message);
       throw error;
     }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#dumping = promise;
-    const release = (): void => {
-      this.#dumping = undefined;
-      resolve();
-    };
     const encoder = new TextEncoder();
     const sql = new ReadableStream({
       type: "bytes",
@@ -160,14 +167,30 @@ export class DatabaseObject extends DurableObject<Env> {
 
   /** Removes all data. Workers that still have the database bound get an error from now on. */
   async destroy(): Promise<void> {
-    this.#destroyed = true;
-    await this.ctx.storage.deleteAll();
-    this.ctx.storage.kv.put("destroyed", true);
+    const release = await this.#acquire();
+    try {
+      this.#destroyed = true;
+      await this.ctx.storage.deleteAll();
+      this.ctx.storage.kv.put("destroyed", true);
+    } finally {
+      release();
+    }
+  }
+
+  /** Waits until nothing goes on and keeps others out until the function it gives is called. */
+  async #acquire(): Promise<() => void> {
+    while (this.#busy) await this.#busy;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#busy = promise;
+    return () => {
+      if (this.#busy === promise) this.#busy = undefined;
+      resolve();
+    };
   }
 
   async #run(statements: Statement[]): Promise<QueryOutcome> {
-    while (this.#dumping) await this.#dumping;
-    if (this.#destroyed) return failure(this.#gone());
+    while (this.#busy) await this.#busy;
+    if (this.#destroyed) return failure(GONE);
     const [first] = statements;
     if (!first) return failure(NO_STATEMENTS);
     // From here on nothing waits, so no other call comes between.
@@ -275,10 +298,6 @@ export class DatabaseObject extends DurableObject<Env> {
     this.#lastBookmark = Math.max(Date.now() * 1024, this.#lastBookmark + 1);
     const hex = this.#lastBookmark.toString(16).padStart(16, "0");
     return `${hex.slice(0, 8)}-${hex.slice(8)}`;
-  }
-
-  #gone(): string {
-    return "The database was deleted.";
   }
 }
 
