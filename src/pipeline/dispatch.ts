@@ -88,7 +88,7 @@ export async function dispatchFetch(
     invocation.status = response.status;
     // In a shared isolate the dispatcher must see the end; in others the tail does.
     return isolate.kind === "shared"
-      ? trackBody(response, () => end(invocation, isolate, env, ctx))
+      ? trackBody(response, () => end(invocation, isolate, env, ctx), ctx)
       : response;
   } catch (error) {
     const page = failed(error, isolate, invocation, env, ctx);

@@ -22,7 +22,7 @@ function knownLength(body: ReadableStream): number | undefined {
  * Calls `done` when the response's body has left the isolate: at once for small bodies, after the
  * last byte for streams, and also when the client goes away. Returns the response to pass on.
  */
-export function trackBody(response: Response, done: () => void): Response {
+export function trackBody(response: Response, done: () => void, ctx: ExecutionContext): Response {
   const { body } = response;
   const length = body ? knownLength(body) : 0;
   if (!body || (length !== undefined && length <= SMALL_BODY_BYTES)) {
@@ -31,6 +31,7 @@ export function trackBody(response: Response, done: () => void): Response {
   }
   const { readable, writable } =
     length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
-  body.pipeTo(writable).then(done, done);
+  // Without waitUntil nobody is left to be told when the last byte has gone.
+  ctx.waitUntil(body.pipeTo(writable).then(done, done));
   return new Response(readable, response);
 }

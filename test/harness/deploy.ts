@@ -30,7 +30,8 @@ export async function wranglerWith(
 /** Deploys with the real wrangler and gives the address that it prints. Throws when it fails. */
 export async function deploy(platform: Platform, config: Config): Promise<string> {
   const { code, stdout, stderr } = await wranglerWith(platform, config, ["deploy"]);
-  const address = /https?:\/\/\S+/.exec(stdout.slice(stdout.indexOf("Deployed")))?.[0];
-  if (code !== 0 || !address) throw new Error(`wrangler deploy failed:\n${stdout}\n${stderr}`);
-  return address.replace(/^https:/, "http:");
+  // wrangler prints the host without its port.
+  const host = /^ {2}(\S+\.localhost)$/m.exec(stdout)?.[1];
+  if (code !== 0 || !host) throw new Error(`wrangler deploy failed:\n${stdout}\n${stderr}`);
+  return `http://${host}:${platform.port}`;
 }
