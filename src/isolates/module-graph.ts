@@ -47,11 +47,16 @@ export function toModuleGraph(source: IsolateSource): ModuleGraph {
 
   return {
     compatibilityDate: source.compatibilityDate,
-    compatibilityFlags: source.compatibilityFlags,
+    compatibilityFlags: withRpc(source.compatibilityFlags),
     mainModule: `${RESERVED_FOLDER}main.js`,
     modules,
   };
 }
+
+// Bindings reach the platform by RPC, which runtimes of before 2024-04-03 have only if asked for it.
+const withRpc = (flags: string[]): string[] => [
+  ...new Set([...flags.filter((flag) => flag !== "no_rpc"), "rpc"]),
+];
 
 // The two modules that name what only the version knows. Imports run in order: env comes first.
 function userModule(mainModule: string, hasEnv: boolean): string {
