@@ -321,6 +321,15 @@ describe("triggers that are not built", () => {
     expect(output).toContain("not supported by Mayfly yet");
   });
 
+  it.each([
+    ["PUT", "triggers/plain", "triggers.events:"],
+    ["GET", "queues?name=jobs", "queues:"],
+    ["PUT", "workflows/flow", "workflows:"],
+  ])("are named by %s %s", async (method, path, field) => {
+    const answer = await api(method, `/accounts/${platform.accountId}/${path}`);
+    expect(answer).toMatchObject({ status: 400, message: expect.stringContaining(field) });
+  });
+
   it("but no crons at all are fine", async () => {
     await succeeds(wrangler("plain", { triggers: { crons: [] } }, ["triggers", "deploy"]));
   });

@@ -43,6 +43,8 @@ it("shows the role that a token has in an account", async () => {
 
 it("chooses the only account by itself", async () => {
   const { code, stdout, stderr } = await platform.wrangler(["kv", "namespace", "list"], {
+    // wrangler remembers its choice in the folder's cache.
+    cwd: platform.dataDir,
     env: { CLOUDFLARE_API_TOKEN: accountToken, CLOUDFLARE_ACCOUNT_ID: undefined },
   });
   expect(code, stderr).toBe(0);
