@@ -8,6 +8,7 @@ import {
   type DumpOutcome,
   type Failure,
   type ImportOutcome,
+  type QueryMeta,
   type QueryOutcome,
   type SqlValue,
   type Statement,
@@ -233,12 +234,7 @@ export class DatabaseObject extends DurableObject<Env> {
     return this.#sql.exec(sql, ...params);
   }
 
-  #meta(
-    before: Counters,
-    duration: number,
-    rowsRead: number,
-    rowsWritten: number,
-  ): StatementResult["meta"] {
+  #meta(before: Counters, duration: number, rowsRead: number, rowsWritten: number): QueryMeta {
     const { changes, lastRowId, size } = this.#counters();
     return {
       served_by: "mayfly",

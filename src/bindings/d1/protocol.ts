@@ -11,8 +11,25 @@ export interface Statement {
 export interface StatementResult {
   columns: string[];
   rows: SqlValue[][];
-  meta: D1Meta & Record<string, unknown>;
+  meta: QueryMeta;
 }
+
+/** What D1 tells of a query besides its rows. Durations are in milliseconds. */
+export type QueryMeta = {
+  served_by: string;
+  served_by_primary: boolean;
+  total_attempts: number;
+  timings: { sql_duration_ms: number };
+  duration: number;
+  /** Rows that were inserted, updated or deleted. */
+  changes: number;
+  last_row_id: number;
+  changed_db: boolean;
+  /** Size of the database in bytes. */
+  size_after: number;
+  rows_read: number;
+  rows_written: number;
+};
 
 /** Nothing was changed. `error` is for whoever wrote the SQL; other faults are thrown. */
 export interface Failure {
@@ -24,8 +41,7 @@ export interface Failure {
 export type QueryOutcome = { ok: true; results: StatementResult[]; bookmark: string } | Failure;
 
 export type ImportOutcome =
-  | { ok: true; statements: number; bookmark: string; meta: D1Meta & Record<string, unknown> }
-  | Failure;
+  { ok: true; statements: number; bookmark: string; meta: QueryMeta } | Failure;
 
 export type DumpOutcome = { ok: true; sql: ReadableStream<Uint8Array> } | Failure;
 
