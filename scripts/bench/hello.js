@@ -1,0 +1,6 @@
+// The worker that every target serves.
+export default {
+  fetch() {
+    return new Response("Hello World\n");
+  },
+};

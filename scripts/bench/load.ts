@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Connection } from "./connection.ts";
+
+/** Requests per second that the server answers to so many connections, each sending at once again. */
+export async function closedLoop(
+  port: number,
+  request: Buffer,
+  connections: number,
+  seconds: number,
+): Promise<number> {
+  const open = await openConnections(port, connections);
+  const begun = performance.now();
+  const end = begun + seconds * 1000;
+  let answered = 0;
+  try {
+    await Promise.all(open.map((connection) => keepBusy(connection)));
+  } finally {
+    for (const connection of open) connection.close();
+  }
+  return answered / ((performance.now() - begun) / 1000);
+
+  function keepBusy(connection: Connection): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const next = (error: Error | undefined): void => {
+        if (error) return reject(error);
+        answered++;
+        if (performance.now() < end) connection.send(request, next);
+        else resolve();
+      };
+      connection.send(request, next);
+    });
+  }
+}
+
+/**
+ * Milliseconds from request to answer at a rate that does not wait for the answers. Requests come as
+ * from many clients that know nothing of each other (Poisson), at the same moments in every run.
+ */
+export async function openLoop(
+  port: number,
+  request: Buffer,
+  perSecond: number,
+  seconds: number,
+): Promise<number[]> {
+  const idle = await openConnections(port, 32);
+  const latencies: number[] = [];
+  const answers: Promise<void>[] = [];
+  const random = randomNumbers(perSecond);
+  let due = performance.now();
+  const end = due + seconds * 1000;
+  while ((due += (-Math.log(1 - random()) / perSecond) * 1000) < end) {
+    const wait = due - performance.now();
+    if (wait > 0) await sleep(wait);
+    answers.push(measure(idle.pop()));
+  }
+  await Promise.all(answers);
+  for (const connection of idle) connection.close();
+  return latencies;
+
+  async function measure(spare: Connection | undefined): Promise<void> {
+    const begun = performance.now();
+    const connection = spare ?? (await Connection.open(port));
+    await connection.request(request);
+    latencies.push(performance.now() - begun);
+    idle.push(connection);
+  }
+}
+
+/** Milliseconds from request to answer for each, one after the other with a pause between. */
+export async function oneByOne(
+  port: number,
+  requests: Buffer[],
+  pauseMs: number,
+): Promise<number[]> {
+  const connection = await Connection.open(port);
+  const latencies: number[] = [];
+  for (const request of requests) {
+    await sleep(pauseMs);
+    const begun = performance.now();
+    await connection.request(request);
+    latencies.push(performance.now() - begun);
+  }
+  connection.close();
+  return latencies;
+}
+
+const openConnections = (port: number, count: number): Promise<Connection[]> =>
+  Promise.all(Array.from({ length: count }, () => Connection.open(port)));
+
+// Numbers from 0 to 1, the same for the same seed (mulberry32), so that no target is luckier.
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
