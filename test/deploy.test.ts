@@ -348,6 +348,20 @@ describe("an upload is refused by the name of the field", () => {
     expect(await sendForm(platform, "PUT", scriptPath(name), {})).toMatchObject({ code: 10016 });
   });
 
+  it("with an answer that arrives, however much is sent with it", async () => {
+    const body = "x".repeat(5_000_000);
+    for (let i = 0; i < 10; i++) {
+      const headers = { authorization: "Bearer wrong" };
+      const unauthorized = await put({ body, headers });
+      expect(unauthorized.status).toBe(401);
+      const unknown = await platform.fetchApi(`${scriptPath("refused")}/secrets`, {
+        method: "PUT",
+        body,
+      });
+      expect(await unknown.json()).toMatchObject({ errors: [{ code: 10007 }] });
+    }
+  });
+
   it("if it is no form", async () => {
     const answers = [
       await put({ body: "{}" }),

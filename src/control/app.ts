@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import type { Env } from "../env.ts";
 import { authenticate, type Principal } from "./auth.ts";
+import { drain } from "./drain.ts";
 import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { d1 } from "./d1.ts";
@@ -30,6 +31,7 @@ export const MAX_BODY_BYTES = 300 * 1024 * 1024;
 /** Cloudflare's REST API as far as wrangler needs it: https://developers.cloudflare.com/api */
 export const control = new Hono<ControlEnv>({ strict: false }).basePath("/client/v4");
 
+control.use(drain);
 control.use(async (c, next) => {
   const length = Number(c.req.header("content-length") ?? 0);
   if (length > MAX_BODY_BYTES) {
