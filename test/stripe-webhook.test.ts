@@ -15,8 +15,10 @@ let address: string;
 beforeAll(async () => {
   platform = await startPlatform();
   const stdout = await wrangler(["deploy"]);
-  address = /https?:\/\/stripe-webhook\.\S+/.exec(stdout)?.[0] ?? "";
-  expect(address, stdout).not.toBe("");
+  // wrangler prints addresses without port.
+  const host = /^ +(stripe-webhook\.\S+)$/m.exec(stdout)?.[1];
+  expect(host, stdout).toBeDefined();
+  address = `http://${host}:${platform.port}`;
 });
 afterAll(() => platform.stop());
 

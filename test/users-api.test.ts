@@ -24,8 +24,10 @@ let address: string;
 beforeAll(async () => {
   platform = await startPlatform();
   const stdout = await wrangler(["deploy"]);
-  address = /https?:\/\/users-api\.\S+/.exec(stdout)?.[0] ?? "";
-  expect(address, stdout).not.toBe("");
+  // wrangler prints addresses without port.
+  const host = /^ +(users-api\.\S+)$/m.exec(stdout)?.[1];
+  expect(host, stdout).toBeDefined();
+  address = `http://${host}:${platform.port}`;
   await wrangler(["d1", "migrations", "apply", "DB", "--remote"]);
 });
 afterAll(() => platform.stop());
