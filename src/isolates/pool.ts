@@ -100,7 +100,7 @@ export function createIsolate(
     throw new NoCapacityError("Too many isolates are at work");
   }
   const isolate: Isolate = {
-    name: `${version.versionId}/${kind}/${nextNumber++}`,
+    name: `${version.versionId}/${kind}/${nameSuffix(kind, env)}`,
     kind,
     version,
     costBytes: cost,
@@ -114,6 +114,13 @@ export function createIsolate(
   return isolate;
 }
 
+// At the edge the same worker under one name is one isolate wherever the platform runs, and is billed
+// as one, so a shared isolate has the same name everywhere.
+function nameSuffix(kind: IsolateKind, env: Env): string | number {
+  if (env.MAYFLY_RUNTIME === "workerd") return nextNumber++;
+  return kind === "request" ? crypto.randomUUID() : "edge";
+}
+
 /**
  * The isolate's worker. To be fetched anew by every request: a stub belongs to the request that got
  * it. Starts the isolate if it has not been.
@@ -122,8 +129,16 @@ export function workerOf(isolate: Isolate, env: Env, ctx: ExecutionContext): Wor
   return env.LOADER.get(isolate.name, async () => {
     const { source, graph } = await codeOf(isolate.version.versionId, env, ctx);
     const code: WorkerLoaderWorkerCode = { ...graph, env: toEnvironment(source, ctx) };
-    return isolate.kind === "shared" ? code : { ...code, tails: [tailFor(isolate, ctx)] };
+    return hasTail(isolate, env) ? { ...code, tails: [tailFor(isolate, ctx)] } : code;
   });
+}
+
+/**
+ * Whether a tail tells when the isolate's invocations end. Not at the edge, where it would come to
+ * any of the platform's own isolates, and where Cloudflare evicts what is idle.
+ */
+export function hasTail(isolate: Isolate, env: Env): boolean {
+  return isolate.kind !== "shared" && env.MAYFLY_RUNTIME === "workerd";
 }
 
 type TailLoopback = (options: { props: { isolate: string } }) => Fetcher;
@@ -181,6 +196,7 @@ export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
     const at = pool.spares.indexOf(isolate);
     if (at >= 0) pool.spares.splice(at, 1);
   }
+  if (env.MAYFLY_RUNTIME === "edge") return;
   // An isolate that never started has nothing to end: asking it to would start it first, which
   // fails as it failed before, and that is all right.
   ctx.waitUntil(

@@ -53,6 +53,8 @@ export function coldStart(): () => void {
 
 /** Brings the version's stock up to what it should be, soon. */
 export function refill(pool: VersionPool, env: Env, ctx: ExecutionContext): void {
+  // At the edge an isolate may be somewhere else by the time it is needed, and costs money.
+  if (env.MAYFLY_RUNTIME === "edge") return;
   if (pool.spares.length + pool.starting >= target(pool)) return;
   wanting.add(pool);
   if (Date.now() - refilledAt < REFILLER_GONE_MS) return;

@@ -5,7 +5,7 @@
 import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import type { Isolate } from "../isolates/isolate.ts";
-import { begin, end, evict, NoCapacityError, retire } from "../isolates/pool.ts";
+import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
 import { acquire, type Acquired } from "./acquire.ts";
@@ -86,10 +86,10 @@ export async function dispatchFetch(
       ctx,
     );
     invocation.status = response.status;
-    // In a shared isolate the dispatcher must see the end; in others the tail does.
-    return isolate.kind === "shared"
-      ? trackBody(response, () => end(invocation, isolate, env, ctx), ctx)
-      : response;
+    // Where no tail sees the end the dispatcher must.
+    return hasTail(isolate, env)
+      ? response
+      : trackBody(response, () => end(invocation, isolate, env, ctx), ctx);
   } catch (error) {
     const page = failed(error, isolate, invocation, env, ctx);
     return errorPage(page, request);
@@ -117,7 +117,9 @@ export async function dispatchRpc(
   const { isolate } = acquired;
   const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired);
   try {
-    return await invokeRpc(isolate, entrypoint, method, args, env, ctx);
+    const result = await invokeRpc(isolate, entrypoint, method, args, env, ctx);
+    if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
+    return result;
   } catch (error) {
     failed(error, isolate, invocation, env, ctx);
     throw error;
@@ -161,7 +163,7 @@ function failed(
   invocation.outcome = outcome;
   invocation.status = page.status;
   // Other exceptions are told by the isolate's tail, which has their stacks.
-  const tailTells = isolate.kind === "request" && invocation.trigger === "fetch";
+  const tailTells = hasTail(isolate, env) && invocation.trigger === "fetch";
   if (!tailTells || outcome !== "exception" || !started) {
     logFailure(invocation, error as Error & { mayflyStack?: string });
   }
@@ -169,7 +171,7 @@ function failed(
   else if (outcome === "exceededWallTime") {
     end(invocation, isolate, env, ctx);
     retire(isolate, env, ctx);
-  } else if (isolate.kind === "shared") end(invocation, isolate, env, ctx);
+  } else if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
   return page;
 }
 

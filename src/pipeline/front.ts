@@ -1,5 +1,6 @@
 import { isApiHost } from "../catalog/host.ts";
 import type { Env } from "../env.ts";
+import { log } from "../observe/log.ts";
 import { metrics } from "../observe/metrics.ts";
 import { stateOf } from "../roles/contract.ts";
 import { dispatchRequest } from "./dispatch.ts";
@@ -51,7 +52,7 @@ async function servePlatform(
         return errorPage(hostUnknown(env.MAYFLY_DOMAIN, env.MAYFLY_PORT), request);
     }
   } catch (error) {
-    console.error(error);
+    log("error", "state_unavailable", { path, message: String(error) });
     return errorPage(stateUnavailable, request);
   }
 }

@@ -18,15 +18,15 @@ export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
   }
 
   query(databaseId: string, statements: Statement[]): Promise<QueryOutcome> {
-    return forward(this.#database(databaseId).query(statements));
+    return forward<QueryOutcome>(this.#database(databaseId).query(statements));
   }
 
   execute(databaseId: string, sql: string): Promise<QueryOutcome> {
-    return forward(this.#database(databaseId).execute(sql));
+    return forward<QueryOutcome>(this.#database(databaseId).execute(sql));
   }
 
   import(databaseId: string, sql: ReadableStream<Uint8Array>): Promise<ImportOutcome> {
-    return forward(this.#database(databaseId).import(sql));
+    return forward<ImportOutcome>(this.#database(databaseId).import(sql));
   }
 
   dump(databaseId: string, options: DumpOptions): Promise<DumpOutcome> {
