@@ -31,6 +31,6 @@ export function notBuilt(field: string, what: string): ApiError {
   return new ApiError(
     400,
     10021,
-    `${field}: ${what} not supported by Mayfly yet; see docs/compatibility.md`,
+    `${field}: ${what} not supported by Mayfly yet; see docs/wrangler.md`,
   );
 }
