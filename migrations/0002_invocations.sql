@@ -1,7 +1,7 @@
 -- One row per finished invocation, the newest only: see src/catalog/invocations.ts for how many.
 CREATE TABLE invocations (
   seq INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT NOT NULL,
   account_id TEXT NOT NULL,
   script_name TEXT NOT NULL,
   version_id TEXT NOT NULL,

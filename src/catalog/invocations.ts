@@ -1,10 +1,8 @@
-import type { Invocation } from "../pipeline/record.ts";
-
 /** How many finished invocations are kept: the newest. */
 const KEPT_COUNT = 200_000;
 
-/** Stores finished invocations, and drops the oldest beyond what is kept. */
-export async function saveInvocations(db: D1Database, invocations: Invocation[]): Promise<void> {
+/** Stores finished invocations, a JSON array of `Invocation`, and drops the oldest beyond what is kept. */
+export async function saveInvocations(db: D1Database, invocations: string): Promise<void> {
   await db.batch([
     db
       .prepare(
@@ -13,10 +11,9 @@ export async function saveInvocations(db: D1Database, invocations: Invocation[])
          SELECT value ->> 'id', value ->> 'accountId', value ->> 'scriptName', value ->> 'versionId',
            value ->> 'trigger', value ->> 'startedAt', value ->> 'wallTimeMs', value ->> 'startKind',
            value ->> 'outcome', value ->> 'status'
-         FROM json_each(?) WHERE true
-         ON CONFLICT DO NOTHING`,
+         FROM json_each(?)`,
       )
-      .bind(JSON.stringify(invocations)),
+      .bind(invocations),
     db
       .prepare("DELETE FROM invocations WHERE seq <= (SELECT max(seq) FROM invocations) - ?")
       .bind(KEPT_COUNT),

@@ -1,11 +1,28 @@
 import type { Env } from "../env.ts";
+import { ByteCache } from "./byte-cache.ts";
 import { loadModules } from "./modules.ts";
 import { openSecrets } from "./secrets.ts";
-import type { IsolateSource, SourceBinding } from "./source.ts";
+import { codeSize, type IsolateSource, type SourceBinding } from "./source.ts";
 import type { StoredBinding, StoredModule } from "./versions.ts";
+
+// Versions are immutable, and soonest called after they were made.
+const sources = new ByteCache<IsolateSource>(64 * 1024 * 1024);
+
+/** Keeps the source of a version at hand. */
+export function rememberSource(source: IsolateSource): void {
+  sources.set(source.versionId, source, codeSize(source));
+}
 
 /** Everything an isolate of the version is made of, secrets in clear; undefined if unknown. */
 export async function loadSource(env: Env, versionId: string): Promise<IsolateSource | undefined> {
+  const remembered = sources.get(versionId);
+  if (remembered) return remembered;
+  const source = await readSource(env, versionId);
+  if (source) rememberSource(source);
+  return source;
+}
+
+async function readSource(env: Env, versionId: string): Promise<IsolateSource | undefined> {
   const row = await env.CATALOG.prepare(
     `SELECT s.account_id, s.name, v.created_at, v.main_module, v.modules, v.bindings,
       v.compatibility_date, v.compatibility_flags, v.annotations ->> '$."workers/tag"' AS tag

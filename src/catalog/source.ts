@@ -35,3 +35,11 @@ export interface IsolateSource {
   modules: SourceModule[];
   bindings: SourceBinding[];
 }
+
+/** Size of all its modules, in bytes (of text: in characters). */
+export function codeSize({ modules }: IsolateSource): number {
+  return modules.reduce(
+    (sum, { content }) => sum + (typeof content === "string" ? content.length : content.byteLength),
+    0,
+  );
+}

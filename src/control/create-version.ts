@@ -1,11 +1,11 @@
 import type { Context } from "hono";
 import { currentDeployment, insertDeployment } from "../catalog/deployments.ts";
-import { withoutSecret } from "../catalog/load-source.ts";
+import { rememberSource, withoutSecret } from "../catalog/load-source.ts";
 import { storeModules } from "../catalog/modules.ts";
 import type { Isolation } from "../catalog/routing.ts";
 import { getScript, insertScript, type Script } from "../catalog/scripts.ts";
 import { insertSecrets } from "../catalog/secrets.ts";
-import type { SourceBinding } from "../catalog/source.ts";
+import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
 import { insertVersion, latestVersion, type Version } from "../catalog/versions.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
@@ -99,7 +99,7 @@ async function save(
   const origin = originOf(c);
   const { mainModule, modules, bindings, compatibilityDate, compatibilityFlags } = draft;
   checkVariableCount(bindings);
-  const { startupTimeMs, handlers } = await startOnce(c, {
+  const source: IsolateSource = {
     accountId,
     scriptName,
     versionId: id,
@@ -110,7 +110,8 @@ async function save(
     mainModule,
     modules: modules.map(({ name, type, content }) => ({ name, type, content })),
     bindings,
-  });
+  };
+  const { startupTimeMs, handlers } = await startOnce(c, source);
   await storeModules(c.env, modules);
 
   const { mayfly } = draft.metadata;
@@ -158,7 +159,9 @@ async function save(
   if (!latest) statements.unshift(insertScript(db, accountId, scriptName, createdAt));
   const results = await db.batch<{ script_id: string }>(statements);
   const scriptId = results[statements.indexOf(insert)]?.results[0]?.script_id;
-  return scriptId === undefined ? undefined : { ...version, scriptId };
+  if (scriptId === undefined) return undefined;
+  rememberSource(source);
+  return { ...version, scriptId };
 }
 
 const VARIABLES = new Set(["plain_text", "secret_text", "json"]);

@@ -32,7 +32,7 @@ export interface Invocation {
 
 // Flushed this often and, at the latest, at this many: a crash loses no more.
 const FLUSH_EVERY_MS = 1_000;
-const FLUSH_AT = 500;
+const FLUSH_AT = 2_000;
 // While state is away records wait, but not without bound.
 const MAX_WAITING = 20_000;
 
@@ -58,7 +58,7 @@ export async function flushRecords(env: Env, ctx: ExecutionContext): Promise<voi
   waiting = [];
   flushedAt = Date.now();
   try {
-    await stateOf(env, ctx).record(batch);
+    await stateOf(env, ctx).record(JSON.stringify(batch));
   } catch (error) {
     waiting = batch.concat(waiting).slice(-MAX_WAITING);
     log("warn", "records_delayed", { waiting: waiting.length, message: String(error) });

@@ -12,7 +12,6 @@ import type {
   QueryOutcome,
   Statement,
 } from "../bindings/d1/protocol.ts";
-import type { Invocation } from "../pipeline/record.ts";
 import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
@@ -35,8 +34,8 @@ export interface StateRole {
   kv(accountId: string, namespaceId: string): KvStore;
   /** The objects of the account's bucket. */
   r2(accountId: string, bucketName: string): R2Store;
-  /** Keeps finished invocations. */
-  record(invocations: Invocation[]): Promise<void>;
+  /** Keeps finished invocations: a JSON array of `Invocation`, as text, which costs least to pass on. */
+  record(invocations: string): Promise<void>;
 }
 
 /** Holds what users can make slow: the SQL of their databases. */

@@ -10,7 +10,6 @@ import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
-import type { Invocation } from "../pipeline/record.ts";
 import type { StateRole } from "./contract.ts";
 
 /** The state role: see `StateRole` for what each method promises. */
@@ -50,7 +49,7 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     return new R2Store(this.env, accountId, bucketName);
   }
 
-  async record(invocations: Invocation[]): Promise<void> {
+  async record(invocations: string): Promise<void> {
     await saveInvocations(this.env.CATALOG, invocations);
   }
 }

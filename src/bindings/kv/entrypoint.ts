@@ -1,6 +1,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { stateOf } from "../../roles/contract.ts";
+import { callOnce } from "../call-once.ts";
 import type {
   FoundValue,
   GetManyOptions,
@@ -20,17 +21,17 @@ export interface KvProps {
 
 /** What an isolate holds of a namespace: passes each call on to the store, in one round trip. */
 export class KvBinding extends WorkerEntrypoint<Env, KvProps> implements KvMethods {
-  get #store(): KvStore {
+  #call<T>(call: (store: KvStore) => Promise<T>): Promise<T> {
     const { accountId, namespaceId } = this.ctx.props;
-    return stateOf(this.env, this.ctx).kv(accountId, namespaceId);
+    return callOnce(stateOf(this.env, this.ctx).kv(accountId, namespaceId), call);
   }
 
   getValue(key: string, options: GetOptions): Promise<FoundValue | null> {
-    return this.#store.getValue(key, options);
+    return this.#call((store) => store.getValue(key, options));
   }
 
   getMany(keys: string[], options: GetManyOptions): Promise<[string, unknown][]> {
-    return this.#store.getMany(keys, options);
+    return this.#call((store) => store.getMany(keys, options));
   }
 
   putValue(
@@ -38,14 +39,14 @@ export class KvBinding extends WorkerEntrypoint<Env, KvProps> implements KvMetho
     value: ArrayBuffer | ArrayBufferView | ReadableStream,
     options: PutOptions,
   ): Promise<void> {
-    return this.#store.putValue(key, value, options);
+    return this.#call((store) => store.putValue(key, value, options));
   }
 
   deleteKey(key: string): Promise<void> {
-    return this.#store.deleteKey(key);
+    return this.#call((store) => store.deleteKey(key));
   }
 
   listKeys(options: ListOptions): Promise<ListedKeys> {
-    return this.#store.listKeys(options);
+    return this.#call((store) => store.listKeys(options));
   }
 }

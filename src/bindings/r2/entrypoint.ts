@@ -1,6 +1,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { stateOf } from "../../roles/contract.ts";
+import { callOnce } from "../call-once.ts";
 import type { FoundObject, ListedObjects, ObjectFields, R2Methods, SentBody } from "./protocol.ts";
 import type { R2Store } from "./store.ts";
 
@@ -12,17 +13,17 @@ export interface R2Props {
 
 /** What an isolate holds of a bucket: passes each call on to the store, in one round trip. */
 export class R2Binding extends WorkerEntrypoint<Env, R2Props> implements R2Methods {
-  get #store(): R2Store {
+  #call<T>(call: (store: R2Store) => Promise<T>): Promise<T> {
     const { accountId, bucketName } = this.ctx.props;
-    return stateOf(this.env, this.ctx).r2(accountId, bucketName);
+    return callOnce(stateOf(this.env, this.ctx).r2(accountId, bucketName), call);
   }
 
   headObject(key: string): Promise<ObjectFields | null> {
-    return this.#store.headObject(key);
+    return this.#call((store) => store.headObject(key));
   }
 
   getObject(key: string, options: R2GetOptions): Promise<FoundObject | null> {
-    return this.#store.getObject(key, options);
+    return this.#call((store) => store.getObject(key, options));
   }
 
   putObject(
@@ -30,19 +31,19 @@ export class R2Binding extends WorkerEntrypoint<Env, R2Props> implements R2Metho
     value: SentBody | null,
     options: R2PutOptions,
   ): Promise<ObjectFields | null> {
-    return this.#store.putObject(key, value, options);
+    return this.#call((store) => store.putObject(key, value, options));
   }
 
   deleteObjects(keys: string | string[]): Promise<void> {
-    return this.#store.deleteObjects(keys);
+    return this.#call((store) => store.deleteObjects(keys));
   }
 
   listObjects(options: R2ListOptions): Promise<ListedObjects> {
-    return this.#store.listObjects(options);
+    return this.#call((store) => store.listObjects(options));
   }
 
   createUpload(key: string, options: R2MultipartOptions): Promise<string> {
-    return this.#store.createUpload(key, options);
+    return this.#call((store) => store.createUpload(key, options));
   }
 
   uploadPart(
@@ -52,14 +53,14 @@ export class R2Binding extends WorkerEntrypoint<Env, R2Props> implements R2Metho
     value: SentBody,
     options: R2UploadPartOptions,
   ): Promise<R2UploadedPart> {
-    return this.#store.uploadPart(key, uploadId, partNumber, value, options);
+    return this.#call((store) => store.uploadPart(key, uploadId, partNumber, value, options));
   }
 
   completeUpload(key: string, uploadId: string, parts: R2UploadedPart[]): Promise<ObjectFields> {
-    return this.#store.completeUpload(key, uploadId, parts);
+    return this.#call((store) => store.completeUpload(key, uploadId, parts));
   }
 
   abortUpload(key: string, uploadId: string): Promise<void> {
-    return this.#store.abortUpload(key, uploadId);
+    return this.#call((store) => store.abortUpload(key, uploadId));
   }
 }
