@@ -40,6 +40,9 @@ async function call(path: string, init?: RequestInit): Promise<Envelope> {
   return (await (await api(path, init)).json()) as Envelope;
 }
 
+const errorOf = async (answer: Promise<Envelope>): Promise<string | undefined> =>
+  (await answer).errors[0]?.message;
+
 const post = (body: unknown): RequestInit => ({ method: "POST", body: JSON.stringify(body) });
 
 async function createNamespace(title: string): Promise<string> {
@@ -174,9 +177,6 @@ it("says what is wrong with a request", async () => {
   const id = await createNamespace("wrong");
   const put = (path: string, body = "x"): Promise<Envelope> =>
     call(`/${id}/values/${path}`, { method: "PUT", body });
-  const errorOf = async (answer: Promise<Envelope>): Promise<string | undefined> =>
-    (await answer).errors[0]?.message;
-
   expect(await errorOf(put("x".repeat(513)))).toContain("exceeds key length limit of 512");
   expect(await errorOf(put("k?expiration_ttl=59"))).toContain("must be at least 60");
   expect(await errorOf(put("k?expiration=soon"))).toContain("expiration");

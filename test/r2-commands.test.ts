@@ -116,12 +116,11 @@ it("r2 object put, get and delete", async () => {
   const bytes = Uint8Array.from({ length: 3_000_000 }, (_, at) => at % 251);
   const file = join(project, "bytes.bin");
   await writeFile(file, bytes);
-  await r2(
-    ...["object", "put", "objects/folder/a b%41.bin", "--file", file, "--remote"],
-    ...["--content-type", "image/png", "--cache-control", "max-age=60"],
-    ...["--content-disposition", "inline", "--content-language", "de"],
-    ...["--expires", "Thu, 01 Jan 2032 00:00:00 GMT", "--storage-class", "Standard"],
-  );
+  const headers = ["--content-type", "image/png", "--cache-control", "max-age=60"];
+  headers.push("--content-disposition", "inline", "--content-language", "de");
+  headers.push("--expires", "Thu, 01 Jan 2032 00:00:00 GMT", "--storage-class", "Standard");
+  const key = "objects/folder/a b%41.bin";
+  await r2("object", "put", key, "--file", file, "--remote", ...headers);
   const got = await api("/objects/objects/folder/a%20bA.bin");
   expect(got.status).toBe(200);
   expect(Object.fromEntries(got.headers)).toMatchObject({
