@@ -6,7 +6,13 @@
  * load that is too much, spares would only take from the requests what they give back later.
  */
 import type { Env } from "../env.ts";
-import { CAGE_SOFT_LIMIT_BYTES, MAX_SPARES, REFILL_DUTY, SPARE_COVER_SECONDS } from "./budget.ts";
+import {
+  CAGE_SOFT_LIMIT_BYTES,
+  isolateCost,
+  MAX_SPARES,
+  REFILL_DUTY,
+  SPARE_COVER_SECONDS,
+} from "./budget.ts";
 import { controlOf } from "./control.ts";
 import type { Isolate } from "./isolate.ts";
 import { cageBytes, createIsolate, evict, workerOf, type VersionPool } from "./pool.ts";
@@ -33,6 +39,8 @@ export function countCall(pool: VersionPool): void {
 /** How many spares the version should have now. */
 function target(pool: VersionPool): number {
   if (pool.sparesFail || pool.rate < 1.01) return 0;
+  // Its turn may come long after its last call.
+  if (Date.now() - pool.calledAt > RATE_WINDOW_MS) return 0;
   return Math.min(MAX_SPARES, 1 + Math.ceil(pool.rate * SPARE_COVER_SECONDS));
 }
 
@@ -66,7 +74,9 @@ async function refillAll(env: Env, ctx: ExecutionContext): Promise<void> {
   for (const pool of wanting) {
     wanting.delete(pool);
     while (pool.spares.length < target(pool)) {
-      if (cageBytes() > CAGE_SOFT_LIMIT_BYTES) return;
+      // One version's spares do not take the room of another's.
+      const cost = isolateCost(pool.version.codeBytes);
+      if (cageBytes() + cost > CAGE_SOFT_LIMIT_BYTES) return;
       const begun = Date.now();
       refilledAt = begun;
       if (!coldStarts) await startSpare(pool, env, ctx);
