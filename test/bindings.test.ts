@@ -1,17 +1,20 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, it } from "vitest";
+import { deploy } from "./harness/deploy.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
+import { fetchWorker } from "./harness/worker-fetch.ts";
 
 // One worker, whose cases run inside it, on two targets: Miniflare's own bindings and Mayfly's.
 const COMPATIBILITY_DATE = "2026-07-01";
 const project = await mkdtemp(join(tmpdir(), "mayfly-bindings-"));
+const bundle = join(project, "worker.js");
 await build({
   entryPoints: [join(import.meta.dirname, "bindings/worker.ts")],
-  outfile: join(project, "worker.js"),
+  outfile: bundle,
   bundle: true,
   format: "esm",
   target: "es2024",
@@ -20,7 +23,7 @@ await build({
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({
     modules: true,
-    script: await readFile(join(project, "worker.js"), "utf8"),
+    script: await readFile(bundle, "utf8"),
     compatibilityDate: COMPATIBILITY_DATE,
     kvNamespaces: ["KV"],
     r2Buckets: ["R2"],
@@ -58,27 +61,20 @@ describe("Mayfly", () => {
 
   beforeAll(async () => {
     platform = await startPlatform();
-    await writeFile(
-      join(project, "wrangler.json"),
-      JSON.stringify({
-        name: "bindings",
-        main: "worker.js",
-        no_bundle: true,
-        compatibility_date: COMPATIBILITY_DATE,
-        kv_namespaces: [{ binding: "KV" }],
-        r2_buckets: [{ binding: "R2" }],
-        d1_databases: [{ binding: "DB" }],
-      }),
-    );
-    const { stdout } = await platform.wrangler(["deploy"], { cwd: project });
-    const printed = /https?:\/\/bindings\.\S+/.exec(stdout)?.[0];
-    if (!printed) throw new Error(`wrangler printed no address:\n${stdout}`);
-    address = printed;
+    address = await deploy(platform, {
+      name: "bindings",
+      main: bundle,
+      no_bundle: true,
+      compatibility_date: COMPATIBILITY_DATE,
+      kv_namespaces: [{ binding: "KV" }],
+      r2_buckets: [{ binding: "R2" }],
+      d1_databases: [{ binding: "DB" }],
+    });
   });
 
-  afterAll(() => platform.stop());
+  afterAll(() => platform?.stop());
 
-  runCases("mayfly", (query) => fetch(new URL(query, address)));
+  runCases("mayfly", (query) => fetchWorker(`${address}/${query}`));
 });
 
 afterAll(async () => {
