@@ -1,15 +1,17 @@
 import type { Env } from "../env.ts";
 import { flushRecords } from "../pipeline/record.ts";
+import { stopOverdue } from "../pipeline/wall-time.ts";
 import { evictIdle, poolIsEmpty } from "./pool.ts";
 
-const SWEEP_EVERY_MS = 1_000;
+const SWEEP_EVERY_MS = 500;
 // A sweeper silent for so long went away with the request that it came with.
 const SWEEPER_GONE_MS = 5_000;
 
 let sweptAt = 0;
 
 /**
- * Makes sure that somebody comes back to evict idle isolates and to store the last records. Code
+ * Makes sure that somebody comes back to stop what takes too long, to
+ * evict idle isolates and to store the last records. Code
  * may only run on behalf of a request, so it is a request's `waitUntil`; when nothing is left to
  * do, it ends, and nothing runs.
  */
@@ -24,6 +26,7 @@ async function sweep(env: Env, ctx: ExecutionContext): Promise<void> {
   do {
     await scheduler.wait(SWEEP_EVERY_MS);
     sweptAt = Date.now();
+    stopOverdue(sweptAt);
     evictIdle(sweptAt, env, ctx);
     await flushRecords(env, ctx);
   } while (!poolIsEmpty());

@@ -14,10 +14,11 @@ import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
 import { forwardedHeaders } from "./headers.ts";
 import { nextInvocationId } from "./invocation-id.ts";
-import { invokeFetch, invokeRpc, WallTimeError, type Entrypoint } from "./invoke.ts";
+import { invokeFetch, invokeRpc, type Entrypoint } from "./invoke.ts";
 import type { Invocation, Outcome } from "./record.ts";
 import { matchRoute, pickVersion, resolveHost } from "./resolve.ts";
 import { trackBody } from "./track-body.ts";
+import { answered, WallTimeError } from "./wall-time.ts";
 
 // How the runtime begins the message of an isolate that could not be started.
 const START_FAILED = "Failed to start Worker";
@@ -80,6 +81,7 @@ export async function dispatchFetch(
   try {
     const response = await invokeFetch(
       isolate,
+      invocation,
       entrypoint,
       forwardedHeaders(limitBody(request), id, env),
       env,
@@ -94,6 +96,7 @@ export async function dispatchFetch(
     const page = failed(error, isolate, invocation, env, ctx);
     return errorPage(page, request);
   } finally {
+    answered(invocation);
     left(target);
     acquired.started();
   }
@@ -117,13 +120,14 @@ export async function dispatchRpc(
   const { isolate } = acquired;
   const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired);
   try {
-    const result = await invokeRpc(isolate, entrypoint, method, args, env, ctx);
+    const result = await invokeRpc(isolate, invocation, entrypoint, method, args, env, ctx);
     if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
     return result;
   } catch (error) {
     failed(error, isolate, invocation, env, ctx);
     throw error;
   } finally {
+    answered(invocation);
     acquired.started();
   }
 }

@@ -1,11 +1,8 @@
 import type { Env } from "../env.ts";
 import type { Isolate } from "../isolates/isolate.ts";
 import { workerOf } from "../isolates/pool.ts";
-
-/** The worker has not begun its response within its wall time. */
-export class WallTimeError extends Error {
-  override readonly name = "WallTimeError";
-}
+import type { Invocation } from "./record.ts";
+import { withWallTime } from "./wall-time.ts";
 
 /** Which of a worker's entrypoints, and the props it is called with; the default one if empty. */
 export interface Entrypoint {
@@ -16,18 +13,20 @@ export interface Entrypoint {
 /** Gives the request to the worker's handler. Rejects with what it throws, or a WallTimeError. */
 export function invokeFetch(
   isolate: Isolate,
+  invocation: Invocation,
   entrypoint: Entrypoint,
   request: Request,
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
   const worker = entrypointOf(isolate, entrypoint, env, ctx);
-  return withWallTime(worker.fetch(request), isolate.version.wallTimeMs);
+  return withWallTime(worker.fetch(request), invocation, isolate.version.wallTimeMs);
 }
 
 /** Calls a method of the worker's entrypoint. Rejects with what it throws, or a WallTimeError. */
 export function invokeRpc(
   isolate: Isolate,
+  invocation: Invocation,
   entrypoint: Entrypoint,
   method: string,
   args: unknown[],
@@ -39,7 +38,7 @@ export function invokeRpc(
     (...args: unknown[]) => Promise<unknown>
   >;
   const call = worker[method]?.(...args);
-  return withWallTime(Promise.resolve(call), isolate.version.wallTimeMs);
+  return withWallTime(Promise.resolve(call), invocation, isolate.version.wallTimeMs);
 }
 
 function entrypointOf(
@@ -52,20 +51,4 @@ function entrypointOf(
   return name || props !== undefined
     ? worker.getEntrypoint(name, { props })
     : worker.getEntrypoint();
-}
-
-/** `promise`, unless it takes longer than `limitMs`: then a WallTimeError. */
-export async function withWallTime<T>(promise: Promise<T>, limitMs: number): Promise<T> {
-  let timer = 0;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new WallTimeError(`no response within ${limitMs} ms`)),
-      limitMs,
-    );
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -22,16 +22,6 @@ function keepStack(error: unknown): unknown {
   return error;
 }
 
-function guarded(fetch: Handler): Handler {
-  return async (...args) => {
-    try {
-      return await fetch(...args);
-    } catch (error) {
-      throw keepStack(error);
-    }
-  };
-}
-
 function defaultEntrypoint(): unknown {
   if (typeof user === "function") {
     const Base = user as EntrypointClass;
@@ -48,9 +38,16 @@ function defaultEntrypoint(): unknown {
   }
   const handlers = user as { fetch?: Handler } | undefined;
   // Only what exists is offered, so that a missing handler gets the runtime's own message.
-  return typeof handlers?.fetch === "function"
-    ? { fetch: guarded((...args) => handlers.fetch?.(...args)) }
-    : {};
+  if (typeof handlers?.fetch !== "function") return {};
+  return {
+    async fetch(request: unknown, env: unknown, ctx: unknown): Promise<unknown> {
+      try {
+        return await handlers.fetch?.(request, env, ctx);
+      } catch (error) {
+        throw keepStack(error);
+      }
+    },
+  };
 }
 
 export default defaultEntrypoint();
