@@ -2,7 +2,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { deploy, wranglerWith } from "./harness/deploy.ts";
 import { type CommandResult, type Platform, startPlatform } from "./harness/platform.ts";
+import { fetchWorker } from "./harness/worker-fetch.ts";
 
 // Each kv command of the real wrangler, its effect checked through the API or the other way round.
 let platform: Platform;
@@ -171,6 +173,45 @@ it("kv bulk put, get and delete", async () => {
   await kv("bulk", "delete", keys, ...at, "--force");
   const left = (await call(`/${id}/keys`)).result as { name: string }[];
   expect(left.map(({ name }) => name)).toEqual(["bytes"]);
+});
+
+it("shows a worker what the API wrote, and the API what a worker wrote, at once", async () => {
+  const id = await createNamespace("shared");
+  const main = join(project, "worker.js");
+  await writeFile(
+    main,
+    `export default {
+      async fetch(request, env) {
+        const key = new URL(request.url).pathname.slice(1);
+        if (request.method === "PUT") await env.KV.put(key, request.body);
+        return new Response(await env.KV.get(key));
+      },
+    };`,
+  );
+  const kv_namespaces = [{ binding: "KV", id }];
+  const address = await deploy(platform, { name: "kv-worker", main, kv_namespaces });
+  for (let at = 0; at < 5; at++) {
+    await api(`/${id}/values/key`, { method: "PUT", body: `api ${at}` });
+    expect(await (await fetchWorker(`${address}/key`)).text()).toBe(`api ${at}`);
+    await fetchWorker(`${address}/key`, { method: "PUT", body: `worker ${at}` });
+    expect(await (await api(`/${id}/values/key`)).text()).toBe(`worker ${at}`);
+  }
+  await api(`/${id}`, { method: "DELETE" });
+  const gone = await fetchWorker(`${address}/key`);
+  expect(gone.status).toBe(500);
+});
+
+it("refuses a namespace of another account as a binding", async () => {
+  const main = join(project, "foreign.js");
+  await writeFile(main, "export default { fetch: () => new Response() };");
+  const kv_namespaces = [{ binding: "KV", id: "0123456789abcdef0123456789abcdef" }];
+  const { code, stdout, stderr } = await wranglerWith(
+    platform,
+    { name: "foreign", main, kv_namespaces },
+    ["deploy"],
+  );
+  expect(code).not.toBe(0);
+  expect(stdout + stderr).toContain("0123456789abcdef0123456789abcdef");
 });
 
 it("says what is wrong with a request", async () => {

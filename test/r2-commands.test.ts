@@ -2,7 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { deploy } from "./harness/deploy.ts";
 import { type CommandResult, type Platform, startPlatform } from "./harness/platform.ts";
+import { fetchWorker } from "./harness/worker-fetch.ts";
 
 // Each core r2 command of the real wrangler, its effect checked through the API.
 let platform: Platform;
@@ -236,6 +238,35 @@ it("r2 bucket lifecycle set, list, add and remove", async () => {
   expect(rules.map(({ id }: { id: string }) => id)).toEqual(["more"]);
   const twice = { rules: [rule, rule] };
   expect((await call("/life/lifecycle", send("PUT", twice))).errors[0]?.code).toBe(10040);
+});
+
+it("shows a worker what the API wrote, and the API what a worker wrote, at once", async () => {
+  await createBucket("shared");
+  const main = join(project, "worker.js");
+  await writeFile(
+    main,
+    `export default {
+      async fetch(request, env) {
+        const key = new URL(request.url).pathname.slice(1);
+        if (request.method === "PUT") await env.R2.put(key, request.body);
+        return new Response((await env.R2.get(key))?.body, { status: 200 });
+      },
+    };`,
+  );
+  const r2_buckets = [{ binding: "R2", bucket_name: "shared" }];
+  const address = await deploy(platform, { name: "r2-worker", main, r2_buckets });
+  await api("/shared/objects/key", put("from the API"));
+  expect(await (await fetchWorker(`${address}/key`)).text()).toBe("from the API");
+  await fetchWorker(`${address}/key`, put("from a worker"));
+  expect(await (await api("/shared/objects/key")).text()).toBe("from a worker");
+
+  // A bucket of the same name is another one, for the worker too.
+  await api("/shared/objects/key", { method: "DELETE" });
+  expect((await api("/shared", { method: "DELETE" })).status).toBe(200);
+  expect((await fetchWorker(`${address}/key`)).status).toBe(500);
+  await createBucket("shared");
+  await api("/shared/objects/key", put("new"));
+  expect(await (await fetchWorker(`${address}/key`)).text()).toBe("new");
 });
 
 it("refuses what is not built, by name", async () => {
