@@ -21,6 +21,8 @@ export function discard(db: D1Database, store: Store, prefix: string): D1Prepare
  * stays noted for as long as writes could still arrive.
  */
 export async function removeGarbage(env: Env): Promise<void> {
+  // Begun at once, it would hold back the answer to the request that it is done for.
+  await scheduler.wait(0);
   const { results } = await env.CATALOG.prepare(
     "SELECT store, prefix, created_at FROM garbage ORDER BY created_at",
   ).all<{ store: Store; prefix: string; created_at: string }>();
