@@ -9,5 +9,11 @@ export interface IsolateControl {
 }
 
 export function controlOf(worker: WorkerStub): IsolateControl {
-  return worker.getEntrypoint("MayflyControl") as unknown as IsolateControl;
+  const entrypoint = worker.getEntrypoint("MayflyControl");
+  const calls = entrypoint as unknown as Omit<IsolateControl, "ready">;
+  return {
+    ready: async () => void (await (await entrypoint.fetch("https://mayfly/ready")).text()),
+    handlers: () => calls.handlers(),
+    evict: () => calls.evict(),
+  };
 }

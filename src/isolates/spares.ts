@@ -23,6 +23,8 @@ const RATE_WINDOW_MS = 1_000;
 let coldStarts = 0;
 // When the refiller last did something: one that is silent for long went with its request.
 let refilledAt = 0;
+// Starting an isolate stops everything else for milliseconds: first the response must be out.
+const REFILL_DELAY_MS = 2;
 const REFILLER_GONE_MS = 5_000;
 // Versions that may lack spares, in the order in which they were called.
 const wanting = new Set<VersionPool>();
@@ -71,6 +73,7 @@ export function refill(pool: VersionPool, env: Env, ctx: ExecutionContext): void
 }
 
 async function refillAll(env: Env, ctx: ExecutionContext): Promise<void> {
+  await scheduler.wait(REFILL_DELAY_MS);
   for (const pool of wanting) {
     wanting.delete(pool);
     while (pool.spares.length < target(pool)) {

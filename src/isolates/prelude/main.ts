@@ -58,8 +58,15 @@ const EVICTION_DELAY_MS = 1;
 
 /** What the platform asks of an isolate. It is called by the platform only. */
 export class MayflyControl extends WorkerEntrypoint {
-  /** Returns once the isolate has started. */
-  ready(): void {}
+  /**
+   * Answers once the isolate has started. By fetch, since then all that the runtime makes for an
+   * isolate's first request is there when the user's comes.
+   */
+  override fetch(request: Request): Response {
+    return new Response(request.headers.get("accept"), {
+      headers: { "content-type": "text/plain" },
+    });
+  }
 
   /** The handlers that the default export has. */
   handlers(): string[] {
