@@ -55,11 +55,11 @@ for (const isolation of ["shared", "request"]) {
 
   describe(`A worker in ${isolation} mode`, () => {
     it("answers, with vars, JSON and version metadata in env", async () => {
-      const env = (await (await call("/env")).json()) as Record<string, any>; // asserted below
+      const env = (await (await call("/env")).json()) as { META: { id: string }; keys: string[] };
       expect(env).toMatchObject({ TEXT: "plain", JSON: { deep: [1] } });
-      expect(env["META"].id).toMatch(/^[0-9a-f-]{36}$/);
-      expect(Object.keys(env["META"]).sort()).toEqual(["id", "tag", "timestamp"]);
-      expect(env["keys"].sort()).toEqual(["CALCULATOR", "JSON", "KV", "META", "TEXT"]);
+      expect(env.META.id).toMatch(/^[0-9a-f-]{36}$/);
+      expect(Object.keys(env.META).sort()).toEqual(["id", "tag", "timestamp"]);
+      expect(env.keys.sort()).toEqual(["CALCULATOR", "JSON", "KV", "META", "TEXT"]);
     });
 
     it("gets the client's headers, and Cloudflare's whatever the client sends", async () => {
@@ -175,12 +175,14 @@ for (const isolation of ["shared", "request"]) {
   });
 }
 
+/** How many calls the isolate that answers has seen. */
+async function count(isolation: string): Promise<number> {
+  const response = await fetchWorker(`${addresses[isolation]}/calls`);
+  return ((await response.json()) as { calls: number }).calls;
+}
+
 describe("Isolates", () => {
   it("are not shared between requests in request mode, and are in shared mode", async () => {
-    const count = async (isolation: string): Promise<number> => {
-      const response = await fetchWorker(`${addresses[isolation]}/calls`);
-      return ((await response.json()) as { calls: number }).calls;
-    };
     for (let i = 0; i < 30; i++) expect(await count("request")).toBe(1);
     const first = await count("shared");
     expect(await count("shared")).toBe(first + 1);
