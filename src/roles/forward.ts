@@ -1,7 +1,12 @@
 /**
- * What another call has answered, to be returned as one's own answer. The result of a call carries
- * a disposer; returned as it is, it would have the caller keep this call open until it disposes.
+ * What another call has answered, to be returned as one's own answer. Every object that comes by RPC
+ * has a disposer; passed on with it, it would keep this call open until whoever receives it disposes
+ * it, which users' code never does. The result may hold values and streams, no stubs.
  */
-export async function forward<T extends object>(answer: Promise<T>): Promise<T> {
-  return { ...(await answer) };
+export async function forward<T>(answer: Promise<T>): Promise<T> {
+  const result = await answer;
+  if (typeof result === "object" && result !== null) {
+    delete (result as Partial<Disposable>)[Symbol.dispose];
+  }
+  return result;
 }
