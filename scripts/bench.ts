@@ -5,7 +5,7 @@
  */
 import { cpus, release, type as system } from "node:os";
 import { parseArgs } from "node:util";
-import { closedLoop, oneByOne, openLoop } from "./bench/load.ts";
+import { closedLoop, oneByOne, openLoop, type Arrivals } from "./bench/load.ts";
 import { report, type Section } from "./bench/report.ts";
 import { median, medianRatio, quantile } from "./bench/statistics.ts";
 import { startTargets, type Target, type Targets } from "./bench/targets.ts";
@@ -14,10 +14,11 @@ import "./build.ts";
 const { quick } = parseArgs({ options: { quick: { type: "boolean", default: false } } }).values;
 
 const CONNECTIONS = 16;
-const THROUGHPUT = quick ? { rounds: 3, seconds: 1 } : { rounds: 7, seconds: 2 };
+const THROUGHPUT = quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 2 };
 const FIRST = quick ? { rounds: 3, scripts: 15 } : { rounds: 5, scripts: 40 };
-const LATENCY = quick ? { rounds: 3, seconds: 2 } : { rounds: 5, seconds: 5 };
+const LATENCY = quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 3 };
 const RATES = [20, 100];
+const ARRIVALS = ["evenly", "at random"] as const;
 // New scripts are seldom called all at once, and what a first call leaves to be done is not the next one's.
 const PAUSE_MS = 20;
 
@@ -25,7 +26,9 @@ const begun = Date.now();
 const targets = await startTargets();
 try {
   const sections = [await throughput(), await firstRequests()];
-  for (const rate of RATES) sections.push(await latency(rate));
+  for (const rate of RATES) {
+    for (const arrivals of ARRIVALS) sections.push(await latency(rate, arrivals));
+  }
   const seconds = Math.round((Date.now() - begun) / 1000);
   const [cpu] = cpus();
   console.log(
@@ -116,17 +119,17 @@ async function firstRequests(): Promise<Section> {
   };
 }
 
-async function latency(rate: number): Promise<Section> {
+async function latency(rate: number, arrivals: Arrivals): Promise<Section> {
   const names = ["shared", "request", "load"] as const satisfies Name[];
   const runs = await alternate(LATENCY.rounds, names, (name) => {
     const { port, request } = targets[name];
-    return openLoop(port, request, rate, LATENCY.seconds);
+    return openLoop(port, request, rate, arrivals, LATENCY.seconds);
   });
   const p50 = (name: (typeof names)[number]): number[] => runs[name].map(median);
   // The tail of a single round is a handful of requests, so it is taken of all rounds together.
   const p99 = (name: (typeof names)[number]): number => quantile(runs[name].flat(), 0.99);
   return {
-    title: `Latency at ${rate} requests per second`,
+    title: `Latency at ${rate} requests per second, ${arrivals}`,
     unit: "ms",
     rows: [
       {

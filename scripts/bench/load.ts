@@ -32,23 +32,28 @@ export async function closedLoop(
   }
 }
 
+/** When requests come: in step, or as from many clients that know nothing of each other (Poisson). */
+export type Arrivals = "evenly" | "at random";
+
 /**
- * Milliseconds from request to answer at a rate that does not wait for the answers. Requests come as
- * from many clients that know nothing of each other (Poisson), at the same moments in every run.
+ * Milliseconds from request to answer at a rate that does not wait for the answers. Random moments
+ * are the same in every run.
  */
 export async function openLoop(
   port: number,
   request: Buffer,
   perSecond: number,
+  arrivals: Arrivals,
   seconds: number,
 ): Promise<number[]> {
   const idle = await openConnections(port, 32);
   const latencies: number[] = [];
   const answers: Promise<void>[] = [];
   const random = randomNumbers(perSecond);
+  const gap = (): number => (arrivals === "evenly" ? 1 : -Math.log(1 - random()));
   let due = performance.now();
   const end = due + seconds * 1000;
-  while ((due += (-Math.log(1 - random()) / perSecond) * 1000) < end) {
+  while ((due += (gap() / perSecond) * 1000) < end) {
     const wait = due - performance.now();
     if (wait > 0) await sleep(wait);
     answers.push(measure(idle.pop()));
