@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { IsolateSource } from "../catalog/source.ts";
 import { quarantineOf } from "../roles/contract.ts";
+import { receive } from "../roles/forward.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
 import { MAX_STARTUP_MS } from "./upload-limits.ts";
@@ -38,7 +39,7 @@ async function start(
   source: IsolateSource,
 ): Promise<({ ok: true } & Start) | { ok: false; error: string } | undefined> {
   try {
-    return await quarantineOf(c.env, c.executionCtx as ExecutionContext).start(source);
+    return await receive(quarantineOf(c.env, c.executionCtx as ExecutionContext).start(source));
   } catch (error) {
     console.warn(
       JSON.stringify({

@@ -1,6 +1,9 @@
 import type { Env } from "../env.ts";
 import { flushRecords } from "../pipeline/record.ts";
+import { forgetRoutes } from "../pipeline/resolve.ts";
 import { stopOverdue } from "../pipeline/wall-time.ts";
+import { forgetCode } from "./code-cache.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import { evictIdle, poolIsEmpty } from "./pool.ts";
 
 const SWEEP_EVERY_MS = 500;
@@ -30,5 +33,8 @@ async function sweep(env: Env, ctx: ExecutionContext): Promise<void> {
     evictIdle(sweptAt, env, ctx);
     await flushRecords(env, ctx);
   } while (!poolIsEmpty());
+  forgetCode();
+  forgetRoutes();
+  collectGarbage();
   sweptAt = 0;
 }

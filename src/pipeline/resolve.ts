@@ -2,6 +2,7 @@ import { pickRoute } from "../catalog/route-pattern.ts";
 import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import { stateOf } from "../roles/contract.ts";
+import { receive } from "../roles/forward.ts";
 
 // Changes are told by `forgetRoutes` where all roles share a machine. At the edge they are not, so
 // there a host is looked up again, behind a request that is answered from memory, after a second.
@@ -74,7 +75,7 @@ async function learn<T>(
   lookUp: () => Promise<T>,
 ): Promise<T> {
   const asked = epoch;
-  const value = await lookUp();
+  const value = await receive(lookUp());
   if (asked === epoch) {
     if (memory.size >= MAX_REMEMBERED) memory.delete(memory.keys().next().value ?? key);
     memory.set(key, { value, at: Date.now(), refreshing: false });

@@ -10,3 +10,15 @@ export async function forward<T>(answer: Promise<T>): Promise<T> {
   }
   return result;
 }
+
+/**
+ * What another call has answered, to be kept or only looked at: closes the call at once, which holds
+ * memory until then. The result may hold values, no streams and no stubs.
+ */
+export async function receive<T>(answer: Promise<T>): Promise<T> {
+  const result = await answer;
+  if (typeof result === "object" && result !== null) {
+    (result as Partial<Disposable>)[Symbol.dispose]?.();
+  }
+  return result;
+}
