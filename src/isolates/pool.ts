@@ -199,11 +199,15 @@ export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
   if (env.MAYFLY_RUNTIME === "edge") return;
   // An isolate that never started has nothing to end: asking it to would start it first, which
   // fails as it failed before, and that is all right.
-  ctx.waitUntil(
-    controlOf(workerOf(isolate, env, ctx))
-      .evict()
-      .catch(() => undefined),
-  );
+  ctx.waitUntil(stop(isolate, env, ctx).catch(() => undefined));
+}
+
+// Tearing down an isolate stops everything else for a moment: first the response must be out.
+const STOP_DELAY_MS = 4;
+
+async function stop(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<void> {
+  await scheduler.wait(STOP_DELAY_MS);
+  await controlOf(workerOf(isolate, env, ctx)).evict();
 }
 
 /** Evicts what is idle for too long, and forgets versions that nobody calls. */
