@@ -13,10 +13,9 @@ const SWEEPER_GONE_MS = 5_000;
 let sweptAt = 0;
 
 /**
- * Makes sure that somebody comes back to stop what takes too long, to
- * evict idle isolates and to store the last records. Code
- * may only run on behalf of a request, so it is a request's `waitUntil`; when nothing is left to
- * do, it ends, and nothing runs.
+ * Makes sure that somebody comes back to stop what takes too long, to evict idle isolates and to
+ * store the last records. Code may only run on behalf of a request, so it is a request's `waitUntil`.
+ * When nothing is left to do it gives back all memory and ends, and nothing runs.
  */
 export function keepSweeping(env: Env, ctx: ExecutionContext): void {
   const now = Date.now();
