@@ -157,6 +157,19 @@ describe("signatures", () => {
   });
 });
 
+// The answer to a large body that was not read may be lost with the connection, which is closed
+// while the client still writes; then it asks again.
+async function untilAnswered(ask: () => Promise<Response>): Promise<Response> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask();
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (tries === 5 || (code !== "EPIPE" && code !== "ECONNRESET")) throw error;
+    }
+  }
+}
+
 describe("bodies", () => {
   it("refuses what is signed but no event", async () => {
     for (const body of ["", "[]", "null", "{", '"evt"', '{"object":"event"}', "\0"]) {
@@ -166,12 +179,15 @@ describe("bodies", () => {
 
   it("refuses huge ones, with and without a declared length", async () => {
     const huge = event("customer.updated", { id: "cus_1", description: "x".repeat(3 << 20) });
-    expect(await outcome(await deliver(huge))).toEqual([413, "body_too_large"]);
-    const response = await fetchWorker(new URL("/webhooks/stripe", address), {
-      method: "POST",
-      headers: { "stripe-signature": signatureHeader(huge, SECRET) },
-      body: new Blob([huge]).stream(),
-    });
+    const answer = await untilAnswered(() => deliver(huge));
+    expect(await outcome(answer)).toEqual([413, "body_too_large"]);
+    const response = await untilAnswered(() =>
+      fetchWorker(new URL("/webhooks/stripe", address), {
+        method: "POST",
+        headers: { "stripe-signature": signatureHeader(huge, SECRET) },
+        body: new Blob([huge]).stream(),
+      }),
+    );
     expect(await outcome(response)).toEqual([413, "body_too_large"]);
   });
 
