@@ -226,7 +226,7 @@ describe("The platform", () => {
     expect(await response.text()).toContain("{script}.{subdomain}.localhost");
   });
 
-  it("refuses a body over 100 MiB, with and without a length", async () => {
+  it("lets no body of more than 100 MiB pass", async () => {
     const chunk = new Uint8Array(8 * 1024 * 1024);
     let left = 14;
     const body = new ReadableStream({
@@ -235,12 +235,13 @@ describe("The platform", () => {
         else controller.close();
       },
     });
-    const response = await fetchWorker(`${addresses["shared"]}/echo`, { method: "POST", body });
-    // The answer may have begun before the limit is met: then it is cut off.
-    const received = await response.arrayBuffer().then(
-      (bytes) => bytes.byteLength,
-      () => -1,
-    );
-    expect(response.status === 413 || received < 14 * chunk.length).toBe(true);
+    // The answer may have begun before the limit is met, or be lost while the client still writes:
+    // then it is cut off.
+    const echoed = await fetchWorker(`${addresses["shared"]}/echo`, { method: "POST", body })
+      .then(
+        async (response) => response.status === 200 && (await response.arrayBuffer()).byteLength,
+      )
+      .catch(() => "cut off");
+    expect([false, "cut off"]).toContain(echoed);
   });
 });
