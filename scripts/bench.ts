@@ -3,7 +3,7 @@
  * What travels between machines are the ratios. Targets take turns, round by round, and what is
  * printed is the median of the rounds.
  */
-import { cpus, release, type as system } from "node:os";
+import { cpus, loadavg, release, type as system } from "node:os";
 import { parseArgs } from "node:util";
 import { closedLoop, oneByOne, openLoop, type Arrivals } from "./bench/load.ts";
 import { report, type Section } from "./bench/report.ts";
@@ -23,6 +23,8 @@ const ARRIVALS = ["evenly", "at random"] as const;
 const PAUSE_MS = 20;
 
 const begun = Date.now();
+// What else ran on the machine when the run began: above a few tenths the result says little.
+const [load = 0] = loadavg();
 const targets = await startTargets();
 try {
   const sections = [await throughput(), await firstRequests()];
@@ -33,7 +35,8 @@ try {
   const [cpu] = cpus();
   console.log(
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu?.model.trim()}, ` +
-      `${system()} ${release()}, Node ${process.version}, ${seconds} s${quick ? ", --quick" : ""}\n`,
+      `${system()} ${release()}, Node ${process.version}, load ${load.toFixed(1)} before, ` +
+      `${seconds} s${quick ? ", --quick" : ""}\n`,
   );
   console.log(report(sections));
 } finally {
