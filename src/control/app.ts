@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import type { Env } from "../env.ts";
+import { log } from "../observe/log.ts";
 import { authenticate, type Principal } from "./auth.ts";
 import { drain } from "./drain.ts";
 import { failure } from "./envelope.ts";
@@ -69,16 +70,12 @@ control.notFound((c) =>
 control.onError((error, c) => {
   if (error instanceof ApiError) return failure(error);
   const id = crypto.randomUUID();
-  console.error(
-    JSON.stringify({
-      level: "error",
-      event: "api_error",
-      id,
-      method: c.req.method,
-      path: c.req.path,
-      message: error.message,
-      stack: error.stack,
-    }),
-  );
+  log("error", "api_error", {
+    id,
+    method: c.req.method,
+    path: c.req.path,
+    message: error.message,
+    stack: error.stack,
+  });
   return failure(new ApiError(500, 10013, `Internal error ${id}; the log says more`));
 });

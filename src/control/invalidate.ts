@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { log } from "../observe/log.ts";
 import { executorOf } from "../roles/contract.ts";
 import type { ControlEnv } from "./app.ts";
 
@@ -10,8 +11,6 @@ export async function invalidate(c: Context<ControlEnv>): Promise<void> {
   try {
     await executorOf(c.env, c.executionCtx as ExecutionContext).invalidate();
   } catch (error) {
-    console.warn(
-      JSON.stringify({ level: "warn", event: "invalidate_failed", message: String(error) }),
-    );
+    log("warn", "invalidate_failed", { message: String(error) });
   }
 }

@@ -1,4 +1,5 @@
 import { type Context, Hono } from "hono";
+import { writeHttpMetadata } from "../bindings/r2/http-metadata.ts";
 import { R2Store } from "../bindings/r2/store.ts";
 import type { ControlEnv } from "./app.ts";
 import { success } from "./envelope.ts";
@@ -54,20 +55,9 @@ r2Objects.get(OBJECT, async (c) => {
   const headers = new Headers({
     etag: fields.httpEtag,
     "last-modified": fields.uploaded.toUTCString(),
-    "content-type": fields.httpMetadata?.contentType ?? "application/octet-stream",
+    "content-type": "application/octet-stream",
   });
-  const { contentLanguage, contentDisposition, contentEncoding, cacheControl, cacheExpiry } =
-    fields.httpMetadata ?? {};
-  const stored = {
-    "content-language": contentLanguage,
-    "content-disposition": contentDisposition,
-    "content-encoding": contentEncoding,
-    "cache-control": cacheControl,
-    expires: cacheExpiry?.toUTCString(),
-  };
-  for (const [name, value] of Object.entries(stored)) {
-    if (value !== undefined) headers.set(name, value);
-  }
+  writeHttpMetadata(fields.httpMetadata ?? {}, headers);
   // The body is as it was put, encoded or not.
   return new Response(body, { headers, encodeBody: "manual" });
 });

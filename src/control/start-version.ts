@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type { IsolateSource } from "../catalog/source.ts";
+import { log } from "../observe/log.ts";
 import { quarantineOf } from "../roles/contract.ts";
 import { receive } from "../roles/forward.ts";
 import type { ControlEnv } from "./app.ts";
@@ -41,14 +42,7 @@ async function start(
   try {
     return await receive(quarantineOf(c.env, c.executionCtx as ExecutionContext).start(source));
   } catch (error) {
-    console.warn(
-      JSON.stringify({
-        level: "warn",
-        event: "quarantine_failed",
-        script: source.scriptName,
-        message: String(error),
-      }),
-    );
+    log("warn", "quarantine_failed", { script: source.scriptName, message: String(error) });
     return undefined;
   }
 }

@@ -174,12 +174,20 @@ export function end(
   }
 }
 
+/** Takes the isolate out of what its version's next invocations choose from. */
+function withdraw(isolate: Isolate): void {
+  const pool = versions.get(isolate.version.versionId);
+  if (!pool) return;
+  if (pool.shared === isolate) pool.shared = undefined;
+  if (pool.tracked === isolate) pool.tracked = undefined;
+  const at = pool.spares.indexOf(isolate);
+  if (at >= 0) pool.spares.splice(at, 1);
+}
+
 /** Gives the isolate no further invocations and ends it when those in flight have ended. */
 export function retire(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
   isolate.retired = true;
-  const pool = versions.get(isolate.version.versionId);
-  if (pool?.shared === isolate) pool.shared = undefined;
-  if (pool?.tracked === isolate) pool.tracked = undefined;
+  withdraw(isolate);
   if (isolate.running.size === 0) evict(isolate, env, ctx);
 }
 
@@ -189,13 +197,7 @@ export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
   for (const invocation of isolate.running) end(invocation, isolate, env, ctx);
   costBytes -= isolate.costBytes;
   counters.evicted++;
-  const pool = versions.get(isolate.version.versionId);
-  if (pool) {
-    if (pool.shared === isolate) pool.shared = undefined;
-    if (pool.tracked === isolate) pool.tracked = undefined;
-    const at = pool.spares.indexOf(isolate);
-    if (at >= 0) pool.spares.splice(at, 1);
-  }
+  withdraw(isolate);
   if (env.MAYFLY_RUNTIME === "edge") return;
   // An isolate that never started has nothing to end: asking it to would start it first, which
   // fails as it failed before, and that is all right.
@@ -225,7 +227,7 @@ export function evictIdle(now: number, env: Env, ctx: ExecutionContext): void {
   }
 }
 
-// Spares go first, then what was used least recently. Shared isolates that answered a moment ago
+// What was used least recently goes first. Shared isolates that answered a moment ago
 // may still have `waitUntil` work, so they stay.
 function makeRoom(bytes: number, env: Env, ctx: ExecutionContext): void {
   const now = Date.now();

@@ -1,5 +1,6 @@
 // Runs inside users' isolates: turns the stub of an `R2Binding` into an `R2Bucket`.
 import { pick, requireArguments, toBody, wrongArgument } from "../client-arguments.ts";
+import { writeHttpMetadata } from "./http-metadata.ts";
 import type {
   FoundObject,
   ListedObjects,
@@ -70,19 +71,7 @@ class HeadResult {
         `HTTP metadata unknown for key \`${this.key}\`. Did you forget to add 'httpMetadata' to \`include\` when listing?`,
       );
     }
-    const { contentType, contentLanguage, contentDisposition, contentEncoding } = this.httpMetadata;
-    const { cacheControl, cacheExpiry } = this.httpMetadata;
-    const values = {
-      "content-type": contentType,
-      "content-language": contentLanguage,
-      "content-disposition": contentDisposition,
-      "content-encoding": contentEncoding,
-      "cache-control": cacheControl,
-      expires: cacheExpiry?.toUTCString(),
-    };
-    for (const [name, value] of Object.entries(values)) {
-      if (value !== undefined) headers.set(name, value);
-    }
+    writeHttpMetadata(this.httpMetadata, headers);
   }
 }
 
