@@ -1,4 +1,7 @@
 import type { DatabaseObject } from "./bindings/d1/object.ts";
+import type { QueueObject } from "./bindings/queue/object.ts";
+import type { BucketObject } from "./triggers/bucket/object.ts";
+import type { SchedulerObject } from "./triggers/cron/object.ts";
 
 /**
  * What the platform Worker is given: by `wrangler.toml` under `wrangler dev` and at the edge, by
@@ -13,6 +16,12 @@ export interface Env {
   BUCKET: R2Bucket;
   /** Shard: one object per D1 database. */
   DATABASES: DurableObjectNamespace<DatabaseObject>;
+  /** State: one object per queue, named by the queue's id. */
+  QUEUES: DurableObjectNamespace<QueueObject>;
+  /** State: the one object of all schedules. */
+  SCHEDULER: DurableObjectNamespace<SchedulerObject>;
+  /** State: one object per bucket that has notifications, named by the bucket's number. */
+  BUCKETS: DurableObjectNamespace<BucketObject>;
   /** Executor and quarantine: makes isolates. */
   LOADER: WorkerLoader;
 

@@ -18,6 +18,7 @@ export type SourceBinding =
   | { type: "kv_namespace"; name: string; namespace_id: string }
   | { type: "r2_bucket"; name: string; bucket_name: string }
   | { type: "d1"; name: string; id: string }
+  | { type: "queue"; name: string; queue_name: string; delivery_delay?: number }
   | { type: "service"; name: string; service: string; entrypoint?: string; props?: unknown }
   | { type: "version_metadata"; name: string };
 

@@ -47,7 +47,12 @@ function start(options: StateOptions): Miniflare {
           d1Databases: { CATALOG: "catalog" },
           kvNamespaces: { KV: "kv" },
           r2Buckets: { BUCKET: "bucket" },
-          durableObjects: { DATABASES: { className: "DatabaseObject", useSQLite: true } },
+          durableObjects: {
+            DATABASES: { className: "DatabaseObject", useSQLite: true },
+            QUEUES: { className: "QueueObject", useSQLite: true },
+            SCHEDULER: { className: "SchedulerObject", useSQLite: true },
+            BUCKETS: { className: "BucketObject", useSQLite: true },
+          },
           serviceBindings: {
             EXECUTOR: external(sockets.executor),
             QUARANTINE: external(sockets.quarantine),

@@ -2,7 +2,7 @@ import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
 
 // The platform's entrypoints behind bindings, as loopbacks that carry props.
 type Loopback = (options: { props: unknown }) => Fetcher;
-type BindingName = "KvBinding" | "R2Binding" | "D1Binding" | "ServiceBinding";
+type BindingName = "KvBinding" | "R2Binding" | "D1Binding" | "QueueBinding" | "ServiceBinding";
 
 /**
  * The `env` that an isolate is given: plain values, and for each resource a stub whose props only
@@ -38,6 +38,14 @@ function toValue(
       return exports.R2Binding({ props: { accountId, bucketName: binding.bucket_name } });
     case "d1":
       return exports.D1Binding({ props: { accountId, databaseId: binding.id } });
+    case "queue":
+      return exports.QueueBinding({
+        props: {
+          accountId,
+          queueName: binding.queue_name,
+          deliveryDelay: binding.delivery_delay,
+        },
+      });
     case "service":
       return exports.ServiceBinding({
         props: {

@@ -7,7 +7,7 @@ import type { Invocation } from "../pipeline/record.ts";
  * - `shared`: plain requests of a version. Without a tail, which costs a quarter of the throughput;
  *   the dispatcher counts the requests, and `IDLE_SHARED_MS` covers what `waitUntil` may still do.
  * - `tracked`: a shared isolate for what can outlast its response unseen (WebSockets, RPC with
- *   stubs), with a tail that says when each is over.
+ *   stubs, events), with a tail that says when each is over.
  */
 export type IsolateKind = "request" | "shared" | "tracked";
 

@@ -2,6 +2,7 @@ import d1 from "../../dist/prelude/d1.txt";
 import env from "../../dist/prelude/env.txt";
 import kv from "../../dist/prelude/kv.txt";
 import main from "../../dist/prelude/main.txt";
+import queue from "../../dist/prelude/queue.txt";
 import r2 from "../../dist/prelude/r2.txt";
 import type { IsolateSource, SourceBinding, SourceModule } from "../catalog/source.ts";
 
@@ -13,6 +14,7 @@ const CLIENTS: Partial<Record<SourceBinding["type"], { kind: string; code: strin
   kv_namespace: { kind: "kv", code: kv },
   r2_bucket: { kind: "r2", code: r2 },
   d1: { kind: "d1", code: d1 },
+  queue: { kind: "queue", code: queue },
 };
 
 /** The code of an isolate without its env, the same for every isolate of the version. */

@@ -132,7 +132,8 @@ export async function dispatchRpc(
   }
 }
 
-function newInvocation(
+/** Enters an invocation that begins now in the isolate acquired for it. */
+export function newInvocation(
   id: string,
   trigger: Invocation["trigger"],
   target: ScriptTarget,
@@ -154,8 +155,8 @@ function newInvocation(
   return invocation;
 }
 
-/** Logs why there is no response, takes care of the isolate, and says what the caller is told. */
-function failed(
+/** Logs why there is no answer, takes care of the isolate, and says what the caller is told. */
+export function failed(
   error: unknown,
   isolate: Isolate,
   invocation: Invocation,
@@ -165,7 +166,7 @@ function failed(
   const [outcome, page] = explain(error, invocation.id, isolate);
   const started = !String(error).includes(START_FAILED);
   invocation.outcome = outcome;
-  invocation.status = page.status;
+  if (invocation.trigger === "fetch") invocation.status = page.status;
   // Other exceptions are told by the isolate's tail, which has their stacks.
   const tailTells = hasTail(isolate, env) && invocation.trigger === "fetch";
   if (!tailTells || outcome !== "exception" || !started) {

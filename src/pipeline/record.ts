@@ -20,7 +20,7 @@ export interface Invocation {
   scriptName: string;
   versionId: string;
   /** What caused it. */
-  trigger: "fetch" | "rpc";
+  trigger: "fetch" | "rpc" | "scheduled" | "queue";
   /** Milliseconds since 1970. */
   startedAt: number;
   wallTimeMs: number;

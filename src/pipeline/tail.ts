@@ -33,7 +33,7 @@ export class InvocationTail extends WorkerEntrypoint<Env, { isolate: string }> {
 function runningOne(isolate: Isolate, { event }: TraceItem): Invocation | undefined {
   const id = event && "request" in event ? event.request.headers[INVOCATION_ID_HEADER] : undefined;
   for (const invocation of isolate.running) {
-    if (id ? invocation.id === id : invocation.trigger === "rpc") return invocation;
+    if (id ? invocation.id === id : invocation.trigger !== "fetch") return invocation;
   }
   return undefined;
 }

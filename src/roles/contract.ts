@@ -12,13 +12,16 @@ import type {
   QueryOutcome,
   Statement,
 } from "../bindings/d1/protocol.ts";
+import type { Backlog, DeliveredBatch, NewMessage } from "../bindings/queue/protocol.ts";
 import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
+import type { TableSubscription } from "../triggers/database/protocol.ts";
+import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** Holds the platform's own data. Runs no code and no SQL of a user. */
 export interface StateRole {
-  /** Returns when the role can serve. */
+  /** Returns when the role can serve, and sees to it that all events that are due are worked on. */
   ready(): Promise<void>;
   /** Whether the token is a valid one, of any account. */
   isToken(token: string): Promise<boolean>;
@@ -34,6 +37,15 @@ export interface StateRole {
   kv(accountId: string, namespaceId: string): KvStore;
   /** The objects of the account's bucket. */
   r2(accountId: string, bucketName: string): R2Store;
+  /**
+   * Puts messages into the account's queue, all or none; they outlive any crash once this returns.
+   * Throws in Cloudflare's words if there is no such queue or a limit is passed.
+   */
+  sendMessages(accountId: string, queueName: string, messages: NewMessage[]): Promise<Backlog>;
+  /** What waits in the account's queue. */
+  queueBacklog(accountId: string, queueName: string): Promise<Backlog>;
+  /** Like `sendMessages`, for the platform's own messages; false if the queue is gone. */
+  enqueue(queueId: string, messages: NewMessage[]): Promise<boolean>;
   /** Keeps finished invocations: a JSON array of `Invocation`, as text, which costs least to pass on. */
   record(invocations: string): Promise<void>;
 }
@@ -52,12 +64,26 @@ export interface ShardRole {
   info(databaseId: string): Promise<{ sizeBytes: number; tables: number }>;
   /** Removes the database's data for good. */
   destroy(databaseId: string): Promise<void>;
+  /** Has changes of the tables sent to queues from now on, and of no others. */
+  subscribe(databaseId: string, subscriptions: TableSubscription[]): Promise<void>;
 }
 
 /** Runs users' code. Holds nothing that matters. */
 export interface ExecutorRole {
   /** Forgets what it remembers of hosts and scripts; called after every change of the catalog. */
   invalidate(): Promise<void>;
+  /** Gives a batch to the `queue()` handler of the account's script. */
+  handleQueue(accountId: string, scriptName: string, batch: DeliveredBatch): Promise<QueueOutcome>;
+  /**
+   * Runs the `scheduled()` handler of the account's script. `noRetry` is called when the handler says
+   * that it must not run again, whatever happens to it.
+   */
+  handleScheduled(
+    accountId: string,
+    scriptName: string,
+    event: ScheduledEvent,
+    noRetry: () => Promise<void>,
+  ): Promise<EventOutcome>;
 }
 
 /** Runs users' code for the first time, where an endless loop hurts nobody. */
@@ -80,13 +106,15 @@ interface Exports {
   Executor: unknown;
   Quarantine: unknown;
 }
-const loopback = (ctx: ExecutionContext): Exports => ctx.exports as unknown as Exports;
+/** The context of an entrypoint or of a Durable Object. */
+type Context = Pick<ExecutionContext | DurableObjectState, "exports">;
+const loopback = (ctx: Context): Exports => ctx.exports as unknown as Exports;
 
-export const stateOf = (env: Env, ctx: ExecutionContext): StateRole =>
+export const stateOf = (env: Env, ctx: Context): StateRole =>
   role(env.STATE ?? loopback(ctx).State);
-export const shardOf = (env: Env, ctx: ExecutionContext): ShardRole =>
+export const shardOf = (env: Env, ctx: Context): ShardRole =>
   role(env.SHARD ?? loopback(ctx).Shard);
-export const executorOf = (env: Env, ctx: ExecutionContext): ExecutorRole =>
+export const executorOf = (env: Env, ctx: Context): ExecutorRole =>
   role(env.EXECUTOR ?? loopback(ctx).Executor);
-export const quarantineOf = (env: Env, ctx: ExecutionContext): QuarantineRole =>
+export const quarantineOf = (env: Env, ctx: Context): QuarantineRole =>
   role(env.QUARANTINE ?? loopback(ctx).Quarantine);

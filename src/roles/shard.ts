@@ -8,6 +8,7 @@ import type {
   Statement,
 } from "../bindings/d1/protocol.ts";
 import type { Env } from "../env.ts";
+import type { TableSubscription } from "../triggers/database/protocol.ts";
 import type { ShardRole } from "./contract.ts";
 import { forward } from "./forward.ts";
 
@@ -39,5 +40,9 @@ export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
 
   destroy(databaseId: string): Promise<void> {
     return this.#database(databaseId).destroy();
+  }
+
+  subscribe(databaseId: string, subscriptions: TableSubscription[]): Promise<void> {
+    return this.#database(databaseId).subscribe(subscriptions);
   }
 }

@@ -1,5 +1,7 @@
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 import { KvStore } from "../bindings/kv/store.ts";
+import { backlogOf, enqueue, sendMessages } from "../bindings/queue/enqueue.ts";
+import type { Backlog, NewMessage } from "../bindings/queue/protocol.ts";
 import { R2Store } from "../bindings/r2/store.ts";
 import { saveInvocations } from "../catalog/invocations.ts";
 import { prepareCatalog } from "../catalog/migrate.ts";
@@ -10,12 +12,14 @@ import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
+import { wakeTriggers } from "../triggers/wake.ts";
 import type { StateRole } from "./contract.ts";
 
 /** The state role: see `StateRole` for what each method promises. */
 export class State extends WorkerEntrypoint<Env> implements StateRole {
   async ready(): Promise<void> {
     await prepareCatalog(this.env);
+    this.ctx.waitUntil(wakeTriggers(this.env, this.ctx));
   }
 
   async isToken(token: string): Promise<boolean> {
@@ -47,6 +51,22 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
 
   r2(accountId: string, bucketName: string): R2Store & RpcTarget {
     return new R2Store(this.env, accountId, bucketName);
+  }
+
+  async sendMessages(
+    accountId: string,
+    queueName: string,
+    messages: NewMessage[],
+  ): Promise<Backlog> {
+    return sendMessages(this.env, accountId, queueName, messages);
+  }
+
+  async queueBacklog(accountId: string, queueName: string): Promise<Backlog> {
+    return backlogOf(this.env, accountId, queueName);
+  }
+
+  async enqueue(queueId: string, messages: NewMessage[]): Promise<boolean> {
+    return enqueue(this.env, queueId, messages);
   }
 
   async record(invocations: string): Promise<void> {

@@ -14,6 +14,7 @@ import {
   type Statement,
   type StatementResult,
 } from "./protocol.ts";
+import type { TableSubscription } from "../../triggers/database/protocol.ts";
 import { splitStatements, StatementSplitter, toRunnable } from "./statements.ts";
 
 // Reads on their own need no transaction: they are one statement and change nothing. All else has
@@ -176,6 +177,11 @@ export class DatabaseObject extends DurableObject<Env> {
     } finally {
       release();
     }
+  }
+
+  /** Has changes of the tables sent to queues from now on, and of no others. */
+  async subscribe(_subscriptions: TableSubscription[]): Promise<void> {
+    throw new Error("not built");
   }
 
   /** Waits until nothing goes on and keeps others out until the function it gives is called. */

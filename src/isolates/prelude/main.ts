@@ -3,6 +3,7 @@ import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
 import user from "mayfly:user";
 
 export * from "mayfly:user";
+export { MayflyEvents } from "./events/entrypoint.ts";
 
 type Handler = (...args: unknown[]) => unknown;
 interface Fetching {

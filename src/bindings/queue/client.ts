@@ -1,0 +1,6 @@
+// Runs inside users' isolates: turns the stub of a `QueueBinding` into a `Queue`.
+
+/** The queue that `stub` gives access to. */
+export function wrap(stub: unknown): unknown {
+  return stub;
+}

@@ -1,0 +1,163 @@
+import { Recent } from "./recent.ts";
+
+/** A queue as the catalog knows it; its messages are in an object of its own. */
+export interface Queue {
+  /** 32 hex digits. */
+  id: string;
+  accountId: string;
+  name: string;
+  /** ISO 8601 in UTC. */
+  createdAt: string;
+  modifiedAt: string;
+  settings: QueueSettings;
+}
+
+/** In the API's names and units. */
+export interface QueueSettings {
+  /** Seconds until a message is delivered that does not say otherwise. */
+  delivery_delay: number;
+  /** Seconds after which a message that nobody acknowledged is dropped. */
+  message_retention_period: number;
+  delivery_paused: boolean;
+}
+
+/** Who takes a queue's messages. Settings have the API's names and units; all are filled in. */
+export type Consumer = WorkerConsumer | PullConsumer;
+
+interface ConsumerBase {
+  /** 32 hex digits. */
+  id: string;
+  /** Name of the queue of the same account that takes what could not be handled. */
+  deadLetterQueue: string | undefined;
+  createdAt: string;
+}
+export interface WorkerConsumer extends ConsumerBase {
+  type: "worker";
+  scriptName: string;
+  settings: {
+    batch_size: number;
+    max_wait_time_ms: number;
+    max_retries: number;
+    /** Seconds. */
+    retry_delay: number;
+    /** Undefined: as many as the backlog deserves. */
+    max_concurrency?: number;
+  };
+}
+export interface PullConsumer extends ConsumerBase {
+  type: "http_pull";
+  settings: {
+    batch_size: number;
+    max_retries: number;
+    /** Seconds. */
+    retry_delay: number;
+    visibility_timeout_ms: number;
+  };
+}
+
+/** https://developers.cloudflare.com/queues/configuration/configure-queues/ */
+export const DEFAULT_SETTINGS = {
+  worker: { batch_size: 10, max_wait_time_ms: 5_000, max_retries: 3, retry_delay: 0 },
+  http_pull: { batch_size: 5, max_retries: 3, retry_delay: 0, visibility_timeout_ms: 30_000 },
+} satisfies { worker: WorkerConsumer["settings"]; http_pull: PullConsumer["settings"] };
+
+interface Row {
+  id: string;
+  account_id: string;
+  name: string;
+  created_at: string;
+  modified_at: string;
+  delivery_delay: number;
+  message_retention_period: number;
+  delivery_paused: 0 | 1;
+}
+
+/** Columns of a queue `q`. */
+const COLUMNS = `q.id, q.account_id, q.name, q.created_at, q.modified_at, q.delivery_delay,
+  q.message_retention_period, q.delivery_paused`;
+
+const fromRow = (row: Row): Queue => ({
+  id: row.id,
+  accountId: row.account_id,
+  name: row.name,
+  createdAt: row.created_at,
+  modifiedAt: row.modified_at,
+  settings: {
+    delivery_delay: row.delivery_delay,
+    message_retention_period: row.message_retention_period,
+    delivery_paused: row.delivery_paused === 1,
+  },
+});
+
+/** The account's queue with this name, or undefined. */
+export async function findQueue(
+  db: D1Database,
+  accountId: string,
+  name: string,
+): Promise<Queue | undefined> {
+  const row = await db
+    .prepare(`SELECT ${COLUMNS} FROM queues q WHERE q.account_id = ? AND q.name = ?`)
+    .bind(accountId, name)
+    .first<Row>();
+  return row ? fromRow(row) : undefined;
+}
+
+const recent = new Recent<Queue>();
+
+/** Like `findQueue`, for the calls of bindings: remembers it for some seconds. */
+export function recentQueue(
+  db: D1Database,
+  accountId: string,
+  name: string,
+): Promise<Queue | undefined> {
+  return recent.get(`${accountId}/${name}`, () => findQueue(db, accountId, name));
+}
+
+/** To be called after each change of the queue. */
+export function forgetQueue({ accountId, name }: Pick<Queue, "accountId" | "name">): void {
+  recent.forget(`${accountId}/${name}`);
+}
+
+interface ConsumedRow extends Row {
+  consumer_id: string | null;
+  type: Consumer["type"];
+  script_name: string | null;
+  dead_letter_queue: string | null;
+  consumer_settings: string;
+  consumer_created_at: string;
+}
+
+/** The queue and who takes its messages: all that its object goes by; undefined if it is gone. */
+export async function loadQueue(
+  db: D1Database,
+  queueId: string,
+): Promise<{ queue: Queue; consumer: Consumer | undefined } | undefined> {
+  const row = await db
+    .prepare(
+      `SELECT ${COLUMNS}, c.id AS consumer_id, c.type, s.name AS script_name, c.dead_letter_queue,
+        c.settings AS consumer_settings, c.created_at AS consumer_created_at
+      FROM queues q LEFT JOIN queue_consumers c ON c.queue_id = q.id
+      LEFT JOIN scripts s ON s.id = c.script_id WHERE q.id = ?`,
+    )
+    .bind(queueId)
+    .first<ConsumedRow>();
+  return row ? { queue: fromRow(row), consumer: toConsumer(row) } : undefined;
+}
+
+function toConsumer(row: ConsumedRow): Consumer | undefined {
+  if (row.consumer_id === null) return undefined;
+  const base = {
+    id: row.consumer_id,
+    deadLetterQueue: row.dead_letter_queue ?? undefined,
+    createdAt: row.consumer_created_at,
+  };
+  const settings = JSON.parse(row.consumer_settings) as Partial<PullConsumer["settings"]>;
+  return row.type === "worker"
+    ? {
+        ...base,
+        type: "worker",
+        scriptName: row.script_name ?? "",
+        settings: { ...DEFAULT_SETTINGS.worker, ...settings },
+      }
+    : { ...base, type: "http_pull", settings: { ...DEFAULT_SETTINGS.http_pull, ...settings } };
+}

@@ -1,0 +1,100 @@
+/**
+ * The way of an event other than a request, given to the executor by state: the same steps as for a
+ * request, with an outcome instead of a response.
+ */
+import type { DeliveredBatch } from "../bindings/queue/protocol.ts";
+import type { Env } from "../env.ts";
+import { hasTail, end, NoCapacityError, workerOf } from "../isolates/pool.ts";
+import { keepSweeping } from "../isolates/sweeper.ts";
+import { logFailure } from "../observe/log.ts";
+import type {
+  EventHandlers,
+  EventOutcome,
+  HandlerReport,
+  QueueOutcome,
+  QueueReport,
+  ScheduledEvent,
+} from "../roles/events.ts";
+import { receive } from "../roles/forward.ts";
+import { acquire, type Acquired } from "./acquire.ts";
+import { failed, newInvocation } from "./dispatch.ts";
+import { nextInvocationId } from "./invocation-id.ts";
+import { pickVersion, resolveScript } from "./resolve.ts";
+import { answered, withWallTime } from "./wall-time.ts";
+
+/** Cloudflare's limit for queue consumers and cron triggers: 15 minutes of wall time. */
+export const EVENT_WALL_TIME_MS = 15 * 60_000;
+
+/** A batch of messages, to the script's `queue()` handler. */
+export async function dispatchQueue(
+  accountId: string,
+  scriptName: string,
+  batch: DeliveredBatch,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<QueueOutcome> {
+  const call = (handlers: EventHandlers): Promise<QueueReport> => handlers.handleQueue(batch);
+  const { outcome, report } = await dispatch("queue", accountId, scriptName, call, env, ctx);
+  return report ? { ...outcome, result: report.result } : outcome;
+}
+
+/** A cron slot, to the script's `scheduled()` handler. */
+export async function dispatchScheduled(
+  accountId: string,
+  scriptName: string,
+  event: ScheduledEvent,
+  noRetry: () => Promise<void>,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<EventOutcome> {
+  const call = (handlers: EventHandlers): Promise<HandlerReport> =>
+    handlers.handleScheduled(event, noRetry);
+  return (await dispatch("scheduled", accountId, scriptName, call, env, ctx)).outcome;
+}
+
+async function dispatch<Report extends HandlerReport>(
+  trigger: "queue" | "scheduled",
+  accountId: string,
+  scriptName: string,
+  call: (handlers: EventHandlers) => Promise<Report>,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<{ outcome: EventOutcome; report?: Report }> {
+  const target = await resolveScript(accountId, scriptName, env, ctx);
+  const version = target && pickVersion(target);
+  if (!version) return { outcome: { outcome: "scriptNotFound", wallTimeMs: 0 } };
+  if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  let acquired: Acquired;
+  try {
+    acquired = acquire(version, true, env, ctx);
+  } catch (error) {
+    if (error instanceof NoCapacityError) return { outcome: { outcome: "busy", wallTimeMs: 0 } };
+    throw error;
+  }
+  const { isolate } = acquired;
+  const invocation = newInvocation(nextInvocationId(), trigger, target, acquired);
+  const over = (error?: string): EventOutcome => ({
+    outcome: invocation.outcome,
+    wallTimeMs: Date.now() - invocation.startedAt,
+    ...(error !== undefined && { error }),
+  });
+  try {
+    const handlers = workerOf(isolate, env, ctx).getEntrypoint("MayflyEvents");
+    // Entrypoints have the methods of their class, which the types of stubs cannot say.
+    const calling = receive(call(handlers as unknown as EventHandlers));
+    const report = await withWallTime(calling, invocation, EVENT_WALL_TIME_MS);
+    const { error } = report;
+    if (error) {
+      invocation.outcome = "exception";
+      logFailure(invocation, { ...error, mayflyStack: error.stack ?? "" });
+    }
+    if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
+    return { outcome: over(error && `${error.name}: ${error.message}`), report };
+  } catch (error) {
+    failed(error, isolate, invocation, env, ctx);
+    return { outcome: over(String(error)) };
+  } finally {
+    answered(invocation);
+    acquired.started();
+  }
+}
