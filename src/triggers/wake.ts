@@ -1,8 +1,20 @@
 import type { Env } from "../env.ts";
 
+// Whoever asks whether the platform is ready wakes it, too, and may ask often.
+const PAUSE_MS = 50_000;
+
+let wokenAt = 0;
+
 /**
  * Sees to it that everything due is worked on, after a start and whenever the platform is woken.
  * Alarms do the same by themselves; this makes up for changes of the catalog that a crash kept from
  * the objects concerned.
  */
-export async function wakeTriggers(_env: Env, _ctx: ExecutionContext): Promise<void> {}
+export async function wakeTriggers(env: Env, ctx: ExecutionContext): Promise<void> {
+  if (Date.now() - wokenAt < PAUSE_MS) return;
+  wokenAt = Date.now();
+  await Promise.all(WAKERS.map((wake) => wake(env, ctx)));
+}
+
+/** What each kind of trigger does when the platform is woken. */
+const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<void>)[] = [];
