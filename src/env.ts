@@ -28,7 +28,7 @@ export interface Env {
   /** Other roles, where they are other processes; see `roles/contract.ts`. */
   STATE?: Fetcher;
   SHARD?: Fetcher;
-  EXECUTOR?: Fetcher;
+  [executor: `EXECUTOR_${number}`]: Fetcher;
   QUARANTINE?: Fetcher;
 
   /** `edge` on Cloudflare, `workerd` where isolates must be evicted by the platform itself. */
@@ -45,6 +45,8 @@ export interface Env {
   MAYFLY_TOKEN?: string;
   /** Key of secrets at rest and of signed links: 32 bytes in base64. */
   MAYFLY_SECRETS_KEY?: string;
+  /** How many executors there are in other processes: `EXECUTOR_1` and so on; none if missing. */
+  MAYFLY_EXECUTORS?: string;
   /** Further zones of the default account, separated by commas. */
   MAYFLY_ZONES?: string;
   /** Further hosts, separated by commas, under which the API answers. */

@@ -1,15 +1,25 @@
 import type { Context } from "hono";
 import { log } from "../observe/log.ts";
-import { executorOf } from "../roles/contract.ts";
+import { executorsOf, type ExecutorRole } from "../roles/contract.ts";
 import type { ControlEnv } from "./app.ts";
 
+// One that stands still hears of it when it goes on; the change need not wait for that.
+const WAIT_MS = 1_000;
+
 /**
- * Makes the change of the catalog just committed visible to the next request. Never fails: an
- * executor that cannot be reached is starting, and then remembers nothing.
+ * Makes the change of the catalog just committed visible to the next request, whichever executor
+ * takes it. Never fails: an executor that cannot be reached is starting, and then remembers nothing.
  */
 export async function invalidate(c: Context<ControlEnv>): Promise<void> {
+  const ctx = c.executionCtx as ExecutionContext;
+  const told = Promise.all(executorsOf(c.env, ctx).map(tell));
+  ctx.waitUntil(told);
+  await Promise.race([told, scheduler.wait(WAIT_MS)]);
+}
+
+async function tell(executor: ExecutorRole): Promise<void> {
   try {
-    await executorOf(c.env, c.executionCtx as ExecutionContext).invalidate();
+    await executor.invalidate();
   } catch (error) {
     log("warn", "invalidate_failed", { message: String(error) });
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { tellSupervisor } from "./control-socket.ts";
 import { printEnvironment } from "./environment-command.ts";
 import { HostError } from "./host-error.ts";
 import { ROOT } from "./paths.ts";
@@ -11,6 +12,7 @@ import { createToken, listTokens, revokeToken } from "./token-commands.ts";
 const HELP = `mayfly <command>
 
   start                            run the platform until it is told to stop
+  reload                           replace all executors without a failed request
   env                              print the variables that point wrangler here:
                                    eval "$(mayfly env)"
   token create <name> [--access read|write]
@@ -21,7 +23,7 @@ const HELP = `mayfly <command>
   --version                        print the version
 
 Settings are environment variables: PORT, MAYFLY_DATA, MAYFLY_TOKEN, MAYFLY_DOMAIN, MAYFLY_BIND,
-MAYFLY_ZONES, MAYFLY_API_HOSTS. docs/running.md describes them.
+MAYFLY_ZONES, MAYFLY_API_HOSTS, MAYFLY_EXECUTORS, MAYFLY_DRAIN_SECONDS. docs/running.md describes them.
 `;
 
 /** What was typed is not a command: shown with a hint, exit code 2. */
@@ -41,6 +43,9 @@ async function run(args: string[]): Promise<void> {
     case "start":
       takes(rest, 0, "start");
       return startCommand(readSettings(process.env));
+    case "reload":
+      takes(rest, 0, "reload");
+      return tellSupervisor(readSettings(process.env).dataFolder, "reload");
     case "env":
       takes(rest, 0, "env");
       return printEnvironment(readSettings(process.env));

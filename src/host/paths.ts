@@ -16,13 +16,15 @@ export const inDataFolder = (folder: string) => ({
   lock: join(folder, "lock"),
   /** Address of the API at the last start, for `mayfly env`. */
   api: join(folder, "api"),
+  /** Where the supervisor listens for commands, while it runs. */
+  control: join(folder, "control"),
   /** Everything the state process keeps. */
   state: join(folder, "state"),
 });
 
 // Addresses of Unix sockets hold 108 bytes on Linux and 104 on macOS, with a final zero.
 const MAX_SOCKET_PATH_BYTES = 103;
-const LONGEST_SOCKET_NAME = "quarantine.sock";
+const LONGEST_SOCKET_NAME = "executor-64.9999.role";
 
 /**
  * Makes the folder of the processes' sockets and configuration. Only its owner may enter it: who can
@@ -34,15 +36,16 @@ export function makeRuntimeFolder(): string {
   return mkdtempSync(join(fits ? tmpdir() : "/tmp", "mayfly-"));
 }
 
-/** The Unix sockets in the runtime folder; Miniflare appends `:0` to the names of its own. */
-export const socketsIn = (folder: string) => ({
+/**
+ * The Unix sockets in the runtime folder; Miniflare appends `:0` to the names of its own. Executors'
+ * own sockets have new names with each process.
+ */
+export const socketsIn = (folder: string, executors: number) => ({
   state: join(folder, "state:0"),
   shard: join(folder, "shard:0"),
   statePing: join(folder, "state-ping:0"),
-  /** Where state finds the executor: a relay to `executorRole`. */
-  executor: join(folder, "executor.sock"),
-  executorRole: join(folder, "exec-role.sock"),
-  executorPing: join(folder, "exec-ping.sock"),
-  quarantine: join(folder, LONGEST_SOCKET_NAME),
+  /** Where state finds each executor: a relay to whatever process it is at the moment. */
+  executors: Array.from({ length: executors }, (_, index) => join(folder, `executor-${index + 1}`)),
+  quarantine: join(folder, "quarantine.sock"),
 });
 export type Sockets = ReturnType<typeof socketsIn>;

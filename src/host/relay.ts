@@ -7,11 +7,13 @@ import { connect, createServer, type Server, type Socket } from "node:net";
  */
 export class Relay {
   readonly #server: Server;
+  #to: string;
   readonly #connections = new Set<Socket>();
 
   constructor(from: string, to: string) {
+    this.#to = to;
     this.#server = createServer({ allowHalfOpen: true }, (caller) => {
-      const called = connect({ path: to, allowHalfOpen: true });
+      const called = connect({ path: this.#to, allowHalfOpen: true });
       for (const [socket, other] of [
         [caller, called],
         [called, caller],
@@ -29,8 +31,18 @@ export class Relay {
     this.#server.listen(from);
   }
 
+  /** Leads elsewhere from now on. The connections there are end, with the calls that wait in them. */
+  switchTo(to: string): void {
+    this.#to = to;
+    this.#end();
+  }
+
   close(): void {
     this.#server.close();
+    this.#end();
+  }
+
+  #end(): void {
     for (const socket of this.#connections) socket.destroy();
   }
 }

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { HostError } from "./host-error.ts";
 import { ROOT } from "./paths.ts";
@@ -21,6 +22,10 @@ export interface Settings {
   zones: string[];
   /** Further hosts under which the API answers. */
   apiHosts: string[];
+  /** How many executors serve requests. */
+  executors: number;
+  /** What requests in flight are given when their executor ends, in milliseconds. */
+  drainMs: number;
 }
 
 /** Throws a `HostError` that names the variable, its value and what is allowed. */
@@ -42,7 +47,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   };
   const hosts = "host names like example.com, separated by commas, without ports";
   return {
-    port: read("PORT", 8787, parsePort, "a whole number from 1 to 65535"),
+    port: read(
+      "PORT",
+      8787,
+      (text) => parseNumber(text, 1, 65535),
+      "a whole number from 1 to 65535",
+    ),
     portGiven: Boolean(env["PORT"]?.trim()),
     bind: read("MAYFLY_BIND", "127.0.0.1", parseAddress, "an IP address like 127.0.0.1 or 0.0.0.0"),
     dataFolder: read("MAYFLY_DATA", join(ROOT, ".mayfly"), (text) => resolve(text), "a path"),
@@ -55,12 +65,30 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     domain: read("MAYFLY_DOMAIN", "localhost", parseHost, "a host name like example.com"),
     zones: read("MAYFLY_ZONES", [], parseHosts, hosts),
     apiHosts: read("MAYFLY_API_HOSTS", [], parseHosts, hosts),
+    executors: read(
+      "MAYFLY_EXECUTORS",
+      availableParallelism(),
+      (text) => parseNumber(text, 1, MAX_EXECUTORS),
+      `a whole number from 1 to ${MAX_EXECUTORS}`,
+    ),
+    drainMs: read(
+      "MAYFLY_DRAIN_SECONDS",
+      30_000,
+      (text) => {
+        const seconds = parseNumber(text, 0, MAX_DRAIN_SECONDS);
+        return seconds === undefined ? undefined : seconds * 1000;
+      },
+      `a whole number from 0 to ${MAX_DRAIN_SECONDS}`,
+    ),
   };
 }
 
-function parsePort(text: string): number | undefined {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  return port >= 1 && port <= 65535 ? port : undefined;
+const MAX_EXECUTORS = 64;
+const MAX_DRAIN_SECONDS = 900;
+
+function parseNumber(text: string, min: number, max: number): number | undefined {
+  const value = /^\d{1,6}$/.test(text) ? Number(text) : NaN;
+  return value >= min && value <= max ? value : undefined;
 }
 
 const parseAddress = (text: string): string | undefined => (isIP(text) ? text : undefined);

@@ -54,7 +54,9 @@ function start(options: StateOptions): Miniflare {
             BUCKETS: { className: "BucketObject", useSQLite: true },
           },
           serviceBindings: {
-            EXECUTOR: external(sockets.executor),
+            ...Object.fromEntries(
+              sockets.executors.map((path, index) => [`EXECUTOR_${index + 1}`, external(path)]),
+            ),
             QUARANTINE: external(sockets.quarantine),
           },
           unsafeDirectSockets: [

@@ -1,35 +1,28 @@
 import { fork } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readCompatibility } from "./compatibility.ts";
+import { openControlSocket } from "./control-socket.ts";
 import { openCredentials } from "./credentials.ts";
 import { lockData } from "./data-lock.ts";
+import { Executor } from "./executor.ts";
 import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
-import { Relay } from "./relay.ts";
+import { openPublicSocket } from "./public-socket.ts";
 import { apiAddress, publicAddress, type Settings } from "./settings.ts";
 import type { StateOptions } from "./state-options.ts";
 import { ping, Watchdog } from "./watchdog.ts";
-import {
-  spawnExecutor,
-  spawnQuarantine,
-  SUBDOMAIN,
-  writeConfiguration,
-} from "./workerd-process.ts";
+import { spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
 
 // How long an event loop may stand still before its process is replaced. A version has one second
-// for its start, so quarantine must not give it much more; an executor may be busy with honest work.
+// for its start, so quarantine must not give it much more.
 const QUARANTINE_LIMIT_MS = 1_500;
-const EXECUTOR_LIMIT_MS = 10_000;
 const STATE_LIMIT_MS = 15_000;
 
 const READY_WITHIN_MS = 60_000;
-/** What requests in flight are given at the end. */
-const DRAIN_MS = 10_000;
 const STATE_STOP_MS = 5_000;
 /** A process that fails so often before the platform has ever been ready will not do better. */
 const MAX_FAILURES_AT_START = 4;
@@ -46,15 +39,14 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const credentials = openCredentials(settings);
   const files = inDataFolder(settings.dataFolder);
   const lock = lockData(settings.dataFolder);
-  await checkPort(settings);
+  const publicSocket = await openPublicSocket(settings);
   mkdirSync(files.state, { recursive: true, mode: 0o700 });
   writeFileSync(files.api, `${apiAddress(settings)}\n`);
 
   const runtimeFolder = makeRuntimeFolder();
-  const sockets = socketsIn(runtimeFolder);
+  const sockets = socketsIn(runtimeFolder, settings.executors);
   writeConfiguration(runtimeFolder);
   const guardian = new Guardian(runtimeFolder);
-  const relay = new Relay(sockets.executor, sockets.executorRole);
 
   const options: StateOptions = {
     bundle: join(runtimeFolder, "worker.js"),
@@ -71,35 +63,50 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       MAYFLY_SECRETS_KEY: credentials.secretsKey,
       MAYFLY_ZONES: settings.zones.join(","),
       MAYFLY_API_HOSTS: settings.apiHosts.join(","),
+      MAYFLY_EXECUTORS: String(settings.executors),
     },
   };
   const state = new ManagedProcess("state", guardian, () => spawnState(options));
-  const executor = new ManagedProcess("executor", guardian, () =>
-    spawnExecutor(runtimeFolder, sockets, settings),
-  );
   const quarantine = new ManagedProcess("quarantine", guardian, () =>
     spawnQuarantine(runtimeFolder, sockets),
   );
-  const all = [state, executor, quarantine];
-  for (const process of all) process.start();
+  for (const process of [state, quarantine]) process.start();
+  const executors = sockets.executors.map(
+    (_, index) => new Executor(index, publicSocket, runtimeFolder, sockets, settings, guardian),
+  );
   const watchdogs = [
     new Watchdog(state, sockets.statePing, STATE_LIMIT_MS),
-    new Watchdog(executor, sockets.executorPing, EXECUTOR_LIMIT_MS),
     new Watchdog(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
   ];
 
-  const stop = async (drainMs = DRAIN_MS): Promise<void> => {
+  // One executor after the other, so that the others serve meanwhile; what is asked for while it goes
+  // on comes after it.
+  let reloading = Promise.resolve();
+  const reload = (): Promise<void> => {
+    const next = reloading.then(async () => {
+      for (const executor of executors) await executor.replace(settings.drainMs);
+    });
+    reloading = next.catch(() => undefined);
+    return next;
+  };
+  const commands = openControlSocket(settings.dataFolder, runtimeFolder, { reload });
+
+  const stop = async (drainMs = settings.drainMs): Promise<void> => {
+    commands.close();
     for (const watchdog of watchdogs) watchdog.stop();
-    // The executor first: what it finishes still needs state.
-    relay.close();
-    await executor.stop(drainMs);
+    // The executors first: what they finish still needs state.
+    await Promise.all(executors.map((executor) => executor.stop(drainMs)));
     await quarantine.stop(0);
     await state.stop(STATE_STOP_MS);
     await guardian.release();
     lock.release();
   };
   try {
-    await untilReady(settings, sockets, all);
+    await untilReady(settings, sockets, () => [
+      state,
+      quarantine,
+      ...executors.map(({ process }) => process),
+    ]);
   } catch (error) {
     await stop(0);
     throw error;
@@ -122,26 +129,10 @@ function spawnState(options: StateOptions) {
   return child;
 }
 
-// workerd would say it too, but later and less clearly.
-function checkPort({ bind, port }: Settings): Promise<void> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once("error", ({ code, message }: NodeJS.ErrnoException) => {
-      const reason: Record<string, string> = {
-        EADDRINUSE: `PORT: ${port} on ${bind} is taken; stop what listens there or choose another port`,
-        EACCES: `PORT: ${port} may not be opened by this user; choose one from 1024`,
-        EADDRNOTAVAIL: `MAYFLY_BIND: ${bind} is not an address of this machine`,
-      };
-      reject(new HostError(reason[code ?? ""] ?? `PORT: ${port} cannot be opened: ${message}`));
-    });
-    server.listen(port, bind, () => server.close(() => resolve()));
-  });
-}
-
 async function untilReady(
   settings: Settings,
   sockets: Sockets,
-  processes: ManagedProcess[],
+  processes: () => ManagedProcess[],
 ): Promise<void> {
   const local = { "0.0.0.0": "127.0.0.1", "::": "[::1]" }[settings.bind];
   const authority = local ? `${local}:${settings.port}` : publicAddress(settings);
@@ -159,7 +150,7 @@ async function untilReady(
     } catch {
       // Nobody listens yet.
     }
-    const failing = processes.find((process) => process.failures >= MAX_FAILURES_AT_START);
+    const failing = processes().find((process) => process.failures >= MAX_FAILURES_AT_START);
     if (failing) {
       throw new HostError(`The ${failing.name} process ends as soon as it is started; see above`);
     }

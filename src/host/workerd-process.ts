@@ -4,7 +4,7 @@ import { join } from "node:path";
 import workerd from "workerd";
 import { readCompatibility } from "./compatibility.ts";
 import { BUNDLE, type Sockets } from "./paths.ts";
-import { publicAddress, type Settings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 
 /** Subdomain of the default account. */
 export const SUBDOMAIN = "dev";
@@ -27,18 +27,17 @@ export function writeConfiguration(runtimeFolder: string): void {
   writeFileSync(join(runtimeFolder, "compatibility.capnp"), `${lines.join("\n")}\n`);
 }
 
-/** Starts the executor on the public socket. */
+/** Starts an executor that accepts from the public socket, whose descriptor is given. */
 export function spawnExecutor(
+  publicSocket: number,
   runtimeFolder: string,
+  own: { role: string; ping: string },
   sockets: Sockets,
   settings: Settings,
 ): ChildProcess {
   return spawnWorkerd(join(runtimeFolder, "executor.capnp"), {
-    listen: {
-      public: publicAddress(settings),
-      role: `unix:${sockets.executorRole}`,
-      ping: `unix:${sockets.executorPing}`,
-    },
+    accept: publicSocket,
+    listen: { role: `unix:${own.role}`, ping: `unix:${own.ping}` },
     call: { state: `unix:${sockets.state}`, shard: `unix:${sockets.shard}` },
     env: {
       MAYFLY_DOMAIN: settings.domain,
@@ -58,6 +57,8 @@ export function spawnQuarantine(runtimeFolder: string, sockets: Sockets): ChildP
 }
 
 interface Addresses {
+  /** Descriptor of the socket that the configuration calls "public". */
+  accept?: number;
   /** Address of each socket of the configuration. */
   listen: Record<string, string>;
   /** Address of each external service of the configuration. */
@@ -66,18 +67,22 @@ interface Addresses {
   env: Record<string, string>;
 }
 
-function spawnWorkerd(config: string, { listen, call, env }: Addresses): ChildProcess {
+// The first that is not a standard stream.
+const PUBLIC_SOCKET = 3;
+
+function spawnWorkerd(config: string, { accept, listen, call, env }: Addresses): ChildProcess {
   for (const address of Object.values(listen)) {
     // A process that was killed leaves its sockets behind.
     if (address.startsWith("unix:")) rmSync(address.slice("unix:".length), { force: true });
   }
   const options = [
+    ...(accept === undefined ? [] : [`--socket-fd=public=${PUBLIC_SOCKET}`]),
     ...Object.entries(listen).map(([name, address]) => `--socket-addr=${name}=${address}`),
     ...Object.entries(call).map(([name, address]) => `--external-addr=${name}=${address}`),
   ];
   // The worker loader of open-source workerd is experimental.
   return spawn(workerd.default, ["serve", "--experimental", ...options, config], {
-    stdio: ["ignore", 2, 2],
+    stdio: ["ignore", 2, 2, ...(accept === undefined ? [] : [accept])],
     detached: true,
     env: { TZ: "UTC", ...env },
   });

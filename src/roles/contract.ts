@@ -114,7 +114,20 @@ export const stateOf = (env: Env, ctx: Context): StateRole =>
   role(env.STATE ?? loopback(ctx).State);
 export const shardOf = (env: Env, ctx: Context): ShardRole =>
   role(env.SHARD ?? loopback(ctx).Shard);
-export const executorOf = (env: Env, ctx: Context): ExecutorRole =>
-  role(env.EXECUTOR ?? loopback(ctx).Executor);
+/** All executors; every change of what they remember must be told to each. */
+export function executorsOf(env: Env, ctx: Context): ExecutorRole[] {
+  const count = Number(env.MAYFLY_EXECUTORS ?? 0);
+  if (count === 0) return [role(loopback(ctx).Executor)];
+  return Array.from({ length: count }, (_, index) => role(env[`EXECUTOR_${index + 1}`]));
+}
+
+let turn = 0;
+
+/** The executor whose turn it is: events are spread over all. */
+export function executorOf(env: Env, ctx: Context): ExecutorRole {
+  const executors = executorsOf(env, ctx);
+  turn = (turn + 1) % executors.length;
+  return executors[turn] as ExecutorRole;
+}
 export const quarantineOf = (env: Env, ctx: Context): QuarantineRole =>
   role(env.QUARANTINE ?? loopback(ctx).Quarantine);
