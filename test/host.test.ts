@@ -41,7 +41,9 @@ async function tokenNames({ fetchApi, accountId }: Platform): Promise<string[]> 
 describe("a running platform", () => {
   let platform: Platform;
   beforeAll(async () => {
-    platform = await startPlatform({ env: { MAYFLY_TOKEN: "a-token-of-my-own" } });
+    platform = await startPlatform({
+      env: { MAYFLY_TOKEN: "a-token-of-my-own", MAYFLY_EXECUTORS: "2" },
+    });
   });
   afterAll(() => platform.stop());
 
@@ -85,7 +87,7 @@ describe("a running platform", () => {
   });
 
   test("serves again after each of its processes was killed", async () => {
-    for (const name of ["executor", "state"] as const) {
+    for (const name of ["executor-1", "executor-2", "state"] as const) {
       const pid = pidOf(platform, name);
       process.kill(pid, "SIGKILL");
       await until(() => !isAlive(pid), 1_000);
@@ -135,7 +137,7 @@ describe("stopping", () => {
   test("leaves no process behind when the supervisor is killed", async () => {
     platform = await startPlatform({ dataDir: join(folder, "killed") });
     const state = pidOf(platform, "state");
-    const pids = [state, pidOf(platform, "executor"), pidOf(platform, "quarantine")];
+    const pids = [state, pidOf(platform, "executor-1"), pidOf(platform, "quarantine")];
     if (process.platform === "linux") pids.push(...childrenOf(state));
     await platform.kill();
     await until(() => !pids.some(isAlive), 2_000);

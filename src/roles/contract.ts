@@ -16,6 +16,7 @@ import type { Backlog, DeliveredBatch, NewMessage } from "../bindings/queue/prot
 import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
+import type { Sample } from "../observe/metrics.ts";
 import type { TableSubscription } from "../triggers/database/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
@@ -46,6 +47,8 @@ export interface StateRole {
   queueBacklog(accountId: string, queueName: string): Promise<Backlog>;
   /** Like `sendMessages`, for the platform's own messages; false if the queue is gone. */
   enqueue(queueId: string, messages: NewMessage[]): Promise<boolean>;
+  /** The numbers of all executors together, for the metrics. */
+  sampleExecutors(): Promise<Sample>;
   /** Keeps finished invocations: a JSON array of `Invocation`, as text, which costs least to pass on. */
   record(invocations: string): Promise<void>;
 }
@@ -72,6 +75,8 @@ export interface ShardRole {
 export interface ExecutorRole {
   /** Forgets what it remembers of hosts and scripts; called after every change of the catalog. */
   invalidate(): Promise<void>;
+  /** Its numbers, for the metrics. */
+  sample(): Promise<Sample>;
   /** Gives a batch to the `queue()` handler of the account's script. */
   handleQueue(accountId: string, scriptName: string, batch: DeliveredBatch): Promise<QueueOutcome>;
   /**

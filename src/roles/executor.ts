@@ -3,6 +3,7 @@ import type { Env } from "../env.ts";
 import type { DeliveredBatch } from "../bindings/queue/protocol.ts";
 import { dispatchQueue, dispatchScheduled } from "../pipeline/dispatch-event.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
+import { sample, type Sample } from "../observe/metrics.ts";
 import type { ExecutorRole } from "./contract.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
@@ -10,6 +11,10 @@ import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 export class Executor extends WorkerEntrypoint<Env> implements ExecutorRole {
   async invalidate(): Promise<void> {
     forgetRoutes();
+  }
+
+  async sample(): Promise<Sample> {
+    return sample();
   }
 
   handleQueue(accountId: string, scriptName: string, batch: DeliveredBatch): Promise<QueueOutcome> {

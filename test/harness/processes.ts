@@ -13,7 +13,10 @@ export function isAlive(pid: number): boolean {
 }
 
 /** Id of the process of the platform that was last started under the name. */
-export function pidOf(platform: Platform, name: "state" | "executor" | "quarantine"): number {
+export function pidOf(
+  platform: Platform,
+  name: "state" | "quarantine" | `executor-${number}`,
+): number {
   const started = platform
     .output()
     .split("\n")
