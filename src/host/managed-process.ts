@@ -1,9 +1,11 @@
 import type { ChildProcess } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Guardian } from "./guardian.ts";
 import { log } from "./log.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 5_000;
+const HOLD_STILL_MS = 20;
 /** One that lived this long is started again at once when it ends. */
 const SETTLED_AFTER_MS = 10_000;
 
@@ -87,7 +89,14 @@ export class ManagedProcess {
     if (!child) return;
     const exited = new Promise((resolve) => child.once("exit", resolve));
     if (graceMs === 0) this.kill();
-    else child.kill("SIGTERM");
+    else {
+      // workerd drops what it accepts in the very moment in which it is told to end. Held still before
+      // that, it leaves new connections to others that accept from the same socket.
+      child.kill("SIGSTOP");
+      await sleep(HOLD_STILL_MS);
+      child.kill("SIGTERM");
+      child.kill("SIGCONT");
+    }
     const timer = setTimeout(() => this.kill(), graceMs);
     await exited;
     clearTimeout(timer);

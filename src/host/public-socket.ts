@@ -3,12 +3,18 @@ import { join } from "node:path";
 import { HostError } from "./host-error.ts";
 import type { Settings } from "./settings.ts";
 
+/** The open socket, which all executors accept from. What refers to it keeps it open. */
+export interface PublicSocket {
+  /** Its descriptor. */
+  readonly fd: number;
+  close(): void;
+}
+
 /**
- * Opens the public socket, which all executors accept from, and gives its descriptor. It stays open as
- * long as this process lives, so that connections wait while executors are replaced. Throws a
- * `HostError` that says why it cannot be opened.
+ * Opens the public socket. As long as this process has it, connections wait while executors are
+ * replaced. Throws a `HostError` that says why it cannot be opened.
  */
-export function openPublicSocket({ bind, port }: Settings): Promise<number> {
+export function openPublicSocket({ bind, port }: Settings): Promise<PublicSocket> {
   const child = fork(join(import.meta.dirname, "bind-port.ts"), [bind, String(port)], {
     execArgv: [],
   });
@@ -17,10 +23,7 @@ export function openPublicSocket({ bind, port }: Settings): Promise<number> {
     child.once("error", ({ message }) => fail(`${port} cannot be opened: ${message}`));
     child.once("exit", (code) => fail(`${port} cannot be opened: exit code ${code}`));
     child.once("message", ({ code, message }: NodeJS.ErrnoException, handle?: unknown) => {
-      if (handle) {
-        held = handle as { fd: number };
-        return resolve(held.fd);
-      }
+      if (handle) return resolve(handle as PublicSocket);
       const reasons: Record<string, string> = {
         EADDRINUSE: `PORT: ${port} on ${bind} is taken; stop what listens there or choose another port`,
         EACCES: `PORT: ${port} may not be opened by this user; choose one from 1024`,
@@ -30,6 +33,3 @@ export function openPublicSocket({ bind, port }: Settings): Promise<number> {
     });
   });
 }
-
-// What nothing refers to is collected, and closes its descriptor.
-let held: { fd: number } | undefined;

@@ -72,7 +72,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   );
   for (const process of [state, quarantine]) process.start();
   const executors = sockets.executors.map(
-    (_, index) => new Executor(index, publicSocket, runtimeFolder, sockets, settings, guardian),
+    (_, index) => new Executor(index, publicSocket.fd, runtimeFolder, sockets, settings, guardian),
   );
   const watchdogs = [
     new Watchdog(state, sockets.statePing, STATE_LIMIT_MS),
@@ -93,6 +93,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
 
   const stop = async (drainMs = settings.drainMs): Promise<void> => {
     commands.close();
+    publicSocket.close();
     for (const watchdog of watchdogs) watchdog.stop();
     // The executors first: what they finish still needs state.
     await Promise.all(executors.map((executor) => executor.stop(drainMs)));

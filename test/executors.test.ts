@@ -1,0 +1,115 @@
+import { Agent, request } from "node:http";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { succeeds } from "./harness/expect-command.ts";
+import { startPlatform, type Platform } from "./harness/platform.ts";
+import { isAlive, pidOf, until } from "./harness/processes.ts";
+import { upload } from "./harness/upload.ts";
+
+const CALLS = 40;
+
+/** Answers with its version, and after `?ms=` milliseconds. */
+const source = (version: number): string => `
+  export default {
+    async fetch(request) {
+      await scheduler.wait(Number(new URL(request.url).searchParams.get("ms") ?? 0));
+      return new Response("v${version} " + request.headers.get("cf-ray").slice(0, 8));
+    },
+  };`;
+
+let platform: Platform;
+beforeAll(async () => {
+  platform = await startPlatform({ env: { MAYFLY_EXECUTORS: "2" } });
+  await upload(platform, { name: "app", code: source(1), isolation: "shared" });
+});
+afterAll(() => platform.stop());
+
+/** The version that answered and the process it ran in, over a connection of its own unless one is given. */
+function call(path = "/", agent?: Agent): Promise<{ version: string; process: string }> {
+  return new Promise((resolve, reject) => {
+    const headers = { host: `app.dev.localhost:${platform.port}` };
+    const { port } = platform;
+    const req = request(
+      { host: "127.0.0.1", port, path, headers, agent: agent ?? false },
+      (res) => {
+        let text = "";
+        res.setEncoding("utf8").on("data", (piece: string) => (text += piece));
+        res.once("error", reject);
+        res.once("end", () => {
+          const [version = "", process = ""] = text.split(" ");
+          if (res.statusCode === 200) resolve({ version, process });
+          else reject(new Error(`${res.statusCode} ${text}`));
+        });
+      },
+    );
+    req.once("error", reject);
+    req.end();
+  });
+}
+
+const callMany = (): Promise<{ version: string; process: string }[]> =>
+  Promise.all(Array.from({ length: CALLS }, () => call()));
+
+const executors = (): number[] => [pidOf(platform, "executor-1"), pidOf(platform, "executor-2")];
+
+test("all executors serve from one port", async () => {
+  const seen = new Set<string>();
+  await until(async () => {
+    for (const { process } of await callMany()) seen.add(process);
+    return seen.size === 2;
+  }, 10_000);
+});
+
+test("a deploy is seen by every executor at once", async () => {
+  await upload(platform, { name: "app", code: source(2), isolation: "shared" });
+  const versions = (await callMany()).map(({ version }) => version);
+  expect(new Set(versions)).toEqual(new Set(["v2"]));
+});
+
+test("metrics are those of all executors", async () => {
+  const response = await fetch(`${platform.url}/_mayfly/metrics`, {
+    headers: { authorization: `Bearer ${platform.token}` },
+  });
+  expect(await response.text()).toContain("\nmayfly_executors 2\n");
+});
+
+test("a connection made while an executor is down waits for it", async () => {
+  for (const pid of executors()) process.kill(pid, "SIGKILL");
+  await until(() => !executors().some(isAlive), 1_000).catch(() => undefined);
+  expect((await call()).version).toBe("v2");
+});
+
+describe("mayfly reload", () => {
+  test("replaces all executors without a failed request", async () => {
+    const before = executors();
+    const slow = Promise.all([call("/?ms=1500"), call("/?ms=1500"), call("/?ms=1500")]);
+    let reloading = true;
+    let calls = 0;
+    const client = async (): Promise<void> => {
+      while (reloading) {
+        await call();
+        calls++;
+      }
+    };
+    const clients = Promise.all([client(), client(), client(), client()]);
+    await succeeds(platform.mayfly(["reload"]));
+    reloading = false;
+    await clients;
+    await slow;
+    expect(calls).toBeGreaterThan(100);
+    expect(before.some(isAlive)).toBe(false);
+    expect(executors().every(isAlive)).toBe(true);
+    expect((await call()).version).toBe("v2");
+  });
+
+  test("still hears of deploys afterwards", async () => {
+    await upload(platform, { name: "app", code: source(3), isolation: "shared" });
+    const versions = (await callMany()).map(({ version }) => version);
+    expect(new Set(versions)).toEqual(new Set(["v3"]));
+  });
+
+  test("says so when no platform runs", async () => {
+    const { code, stderr } = await platform.mayfly(["reload"], { env: { MAYFLY_DATA: "/tmp" } });
+    expect(stderr).toContain("MAYFLY_DATA: no platform runs on /tmp");
+    expect(code).toBe(1);
+  });
+});
