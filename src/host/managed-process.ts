@@ -5,6 +5,8 @@ import { log } from "./log.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 5_000;
+/** One that ends so often without settling in between is not crashing by chance. */
+const CRASH_LOOP = 5;
 const HOLD_STILL_MS = 20;
 /** One that lived this long is started again at once when it ends. */
 const SETTLED_AFTER_MS = 10_000;
@@ -64,7 +66,8 @@ export class ManagedProcess {
       this.failures = 0;
     }
     this.failures++;
-    log("warn", "process_ended", {
+    const looping = this.failures >= CRASH_LOOP;
+    log(looping ? "error" : "warn", looping ? "crash_loop" : "process_ended", {
       process: this.name,
       ...reason,
       restartInMs: this.#backoffMs,
