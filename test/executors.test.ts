@@ -73,8 +73,9 @@ test("metrics are those of all executors", async () => {
 });
 
 test("a connection made while an executor is down waits for it", async () => {
-  for (const pid of executors()) process.kill(pid, "SIGKILL");
-  await until(() => !executors().some(isAlive), 1_000).catch(() => undefined);
+  const killed = executors();
+  for (const pid of killed) process.kill(pid, "SIGKILL");
+  await until(() => !killed.some(isAlive), 1_000);
   expect((await call()).version).toBe("v2");
 });
 
@@ -82,20 +83,19 @@ describe("mayfly reload", () => {
   test("replaces all executors without a failed request", async () => {
     const before = executors();
     const slow = Promise.all([call("/?ms=1500"), call("/?ms=1500"), call("/?ms=1500")]);
-    let reloading = true;
-    let calls = 0;
+    const load = { goesOn: true, calls: 0 };
     const client = async (): Promise<void> => {
-      while (reloading) {
+      while (load.goesOn) {
         await call();
-        calls++;
+        load.calls++;
       }
     };
     const clients = Promise.all([client(), client(), client(), client()]);
     await succeeds(platform.mayfly(["reload"]));
-    reloading = false;
+    load.goesOn = false;
     await clients;
     await slow;
-    expect(calls).toBeGreaterThan(100);
+    expect(load.calls).toBeGreaterThan(100);
     expect(before.some(isAlive)).toBe(false);
     expect(executors().every(isAlive)).toBe(true);
     expect((await call()).version).toBe("v2");
