@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { restoreBackup } from "./backup.ts";
 import { tellSupervisor } from "./control-socket.ts";
 import { printEnvironment } from "./environment-command.ts";
 import { HostError } from "./host-error.ts";
@@ -13,6 +14,8 @@ const HELP = `mayfly <command>
 
   start                            run the platform until it is told to stop
   reload                           replace all executors without a failed request
+  backup <folder>                  copy all data while the platform runs
+  restore <folder>                 put such a copy into an empty data folder
   env                              print the variables that point wrangler here:
                                    eval "$(mayfly env)"
   token create <name> [--access read|write]
@@ -46,6 +49,15 @@ async function run(args: string[]): Promise<void> {
     case "reload":
       takes(rest, 0, "reload");
       return tellSupervisor(readSettings(process.env).dataFolder, "reload");
+    case "backup": {
+      const [folder] = takes(rest, 1, "backup <folder>");
+      const { dataFolder } = readSettings(process.env);
+      return tellSupervisor(dataFolder, "backup", resolve(folder as string));
+    }
+    case "restore": {
+      const [folder] = takes(rest, 1, "restore <folder>");
+      return restoreBackup(resolve(folder as string), readSettings(process.env).dataFolder);
+    }
     case "env":
       takes(rest, 0, "env");
       return printEnvironment(readSettings(process.env));

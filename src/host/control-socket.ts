@@ -11,12 +11,15 @@ import { inDataFolder } from "./paths.ts";
 export function openControlSocket(
   dataFolder: string,
   runtimeFolder: string,
-  commands: Record<string, () => Promise<void>>,
+  commands: Record<string, (argument: string) => Promise<void>>,
 ): Server {
   const path = join(runtimeFolder, "control.sock");
   const server = createServer((req, res) => {
-    const command = commands[req.url?.slice(1) ?? ""];
-    const done = command ? command() : Promise.reject(new HostError("no such command"));
+    const { pathname, searchParams } = new URL(req.url ?? "/", "http://supervisor");
+    const command = commands[pathname.slice(1)];
+    const done = command
+      ? command(searchParams.get("argument") ?? "")
+      : Promise.reject(new HostError("no such command"));
     done.then(
       () => res.end(),
       (error: Error) => res.writeHead(500).end(error.message),
@@ -29,7 +32,11 @@ export function openControlSocket(
 }
 
 /** Has the supervisor that uses the data folder carry out a command. Throws a `HostError` with why not. */
-export async function tellSupervisor(dataFolder: string, command: string): Promise<void> {
+export async function tellSupervisor(
+  dataFolder: string,
+  command: string,
+  argument = "",
+): Promise<void> {
   const notRunning = new HostError(`MAYFLY_DATA: no platform runs on ${dataFolder}`);
   let socketPath: string;
   try {
@@ -38,11 +45,14 @@ export async function tellSupervisor(dataFolder: string, command: string): Promi
     throw notRunning;
   }
   const answer = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const req = request({ socketPath, path: `/${command}`, method: "POST" }, (res) => {
-      let text = "";
-      res.setEncoding("utf8").on("data", (piece: string) => (text += piece));
-      res.on("end", () => resolve({ status: res.statusCode ?? 0, text }));
-    });
+    const req = request(
+      { socketPath, path: `/${command}?${new URLSearchParams({ argument })}`, method: "POST" },
+      (res) => {
+        let text = "";
+        res.setEncoding("utf8").on("data", (piece: string) => (text += piece));
+        res.on("end", () => resolve({ status: res.statusCode ?? 0, text }));
+      },
+    );
     req.on("error", () => reject(notRunning));
     req.end();
   });

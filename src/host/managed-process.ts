@@ -81,6 +81,17 @@ export class ManagedProcess {
     if (this.#child?.pid) signalGroup(this.#child.pid, "SIGKILL");
   }
 
+  /** Has the process stand still, with all that it has started, while the work is done. */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    const pid = this.#child?.pid;
+    if (pid) signalGroup(pid, "SIGSTOP");
+    try {
+      return await work();
+    } finally {
+      if (pid) signalGroup(pid, "SIGCONT");
+    }
+  }
+
   /**
    * Ends the process for good: it is asked to, and killed after `graceMs` milliseconds. Resolves
    * when it has ended.

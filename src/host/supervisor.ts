@@ -2,6 +2,7 @@ import { fork } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { backUp } from "./backup.ts";
 import { readCompatibility } from "./compatibility.ts";
 import { openControlSocket } from "./control-socket.ts";
 import { openCredentials } from "./credentials.ts";
@@ -74,8 +75,9 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const executors = sockets.executors.map(
     (_, index) => new Executor(index, publicSocket.fd, runtimeFolder, sockets, settings, guardian),
   );
+  const stateWatchdog = new Watchdog(state, sockets.statePing, STATE_LIMIT_MS);
   const watchdogs = [
-    new Watchdog(state, sockets.statePing, STATE_LIMIT_MS),
+    stateWatchdog,
     new Watchdog(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
   ];
 
@@ -89,7 +91,9 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     reloading = next.catch(() => undefined);
     return next;
   };
-  const commands = openControlSocket(settings.dataFolder, runtimeFolder, { reload });
+  const backup = (to: string): Promise<void> =>
+    backUp(settings.dataFolder, to, (copy) => stateWatchdog.hold(() => state.hold(copy)));
+  const commands = openControlSocket(settings.dataFolder, runtimeFolder, { reload, backup });
 
   const stop = async (drainMs = settings.drainMs): Promise<void> => {
     commands.close();

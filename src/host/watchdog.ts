@@ -42,6 +42,7 @@ export class Watchdog {
   readonly #socketPath: string;
   readonly #limitMs: number;
   #stopped = false;
+  #held = false;
 
   constructor(process: ManagedProcess, socketPath: string, limitMs: number) {
     this.#process = process;
@@ -61,12 +62,13 @@ export class Watchdog {
         refusals = 0;
       }
       const begun = performance.now();
+      const held = this.#held;
       const result = await ping(this.#socketPath, this.#limitMs);
       await sleep(INTERVAL_MS, undefined, { ref: false });
       const now = performance.now();
       // A slow round says that this process was not running either (a machine that sleeps or is
       // overloaded), and so nothing about the other.
-      const late = now - begun > this.#limitMs + 4 * INTERVAL_MS;
+      const late = held || this.#held || now - begun > this.#limitMs + 4 * INTERVAL_MS;
       if (result === "answered" || late) deadline = now + this.#limitMs;
       // One refusal may come from a process that is about to listen.
       refusals = result === "refused" ? refusals + 1 : 0;
@@ -75,6 +77,16 @@ export class Watchdog {
       log("warn", "process_stalled", { process: this.#process.name, ping: result });
       this.#process.kill();
       deadline = now + START_MS;
+    }
+  }
+
+  /** Does not mind that the process stands still while the work is done. */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    this.#held = true;
+    try {
+      return await work();
+    } finally {
+      this.#held = false;
     }
   }
 
