@@ -46,6 +46,8 @@ export interface StateRole {
   queueBacklog(accountId: string, queueName: string): Promise<Backlog>;
   /** Like `sendMessages`, for the platform's own messages; false if the queue is gone. */
   enqueue(queueId: string, messages: NewMessage[]): Promise<boolean>;
+  /** Like `enqueue`, for the default account's queue of this name: messages of a native queue. */
+  takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
   /** Keeps finished invocations: a JSON array of `Invocation`, as text, which costs least to pass on. */
   record(invocations: string): Promise<void>;
 }

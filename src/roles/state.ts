@@ -12,6 +12,7 @@ import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
+import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
 import type { StateRole } from "./contract.ts";
 
@@ -67,6 +68,10 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
 
   async enqueue(queueId: string, messages: NewMessage[]): Promise<boolean> {
     return enqueue(this.env, queueId, messages);
+  }
+
+  async takeNative(queueName: string, messages: NewMessage[]): Promise<boolean> {
+    return storeNative(this.env, queueName, messages);
   }
 
   async record(invocations: string): Promise<void> {
