@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { CATCH_UP_POLICIES } from "../triggers/cron/catch-up.ts";
 import { parse, parseJson } from "./body.ts";
 import {
   checkCompatibilityDate,
@@ -15,6 +16,8 @@ export const mayflySettings = z.strictObject({
   isolation: z.enum(["shared", "request"]).exactOptional(),
   /** Wall time until a response must have begun, in milliseconds. Default: 30 seconds. */
   wall_time_ms: z.int().min(1).max(MAX_WALL_TIME_MS).exactOptional(),
+  /** Which of the cron slots that passed while the platform was down are run. Default: `latest`. */
+  cron_catch_up: z.enum(CATCH_UP_POLICIES).exactOptional(),
 });
 
 export type MayflySettings = z.output<typeof mayflySettings>;
