@@ -11,6 +11,7 @@ import { graphql } from "./graphql.ts";
 import { invocations } from "./invocations.ts";
 import { kv } from "./kv.ts";
 import { links } from "./links.ts";
+import { queues } from "./queues.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
@@ -55,6 +56,7 @@ for (const resource of [
   kv,
   r2,
   d1,
+  queues,
   tokens,
   invocations,
 ]) {

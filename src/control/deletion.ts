@@ -1,9 +1,11 @@
 import { Hono, type Context } from "hono";
+import { queuesConsumedBy } from "../catalog/queue-consumers.ts";
 import { deleteScript, listReferences } from "../catalog/references.ts";
 import type { ControlEnv } from "./app.ts";
 import { success } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
+import { refreshQueues } from "./queue.ts";
 import { accountOf, scriptOf } from "./script.ts";
 
 /** `wrangler delete`: what depends on a script, and its end. */
@@ -46,7 +48,9 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
       );
     }
   }
+  const consumed = await queuesConsumedBy(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
+  await refreshQueues(c.env, consumed);
   return success(null);
 }

@@ -79,9 +79,6 @@ triggers.put("/workers/scripts/:script_name/schedules", async (c) => {
 triggers.all("/triggers/:script_name", () => {
   throw notBuilt("triggers.events", "event triggers are");
 });
-triggers.on(["GET", "POST", "PUT", "PATCH", "DELETE"], ["/queues", "/queues/*"], () => {
-  throw notBuilt("queues", "queues are");
-});
 triggers.on(["GET", "POST", "PUT", "PATCH", "DELETE"], ["/workflows", "/workflows/*"], () => {
   throw notBuilt("workflows", "Workflows are");
 });

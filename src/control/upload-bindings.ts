@@ -26,12 +26,23 @@ const json = z
     `must be at most ${MAX_VARIABLE_BYTES} bytes long as JSON`,
   );
 
+/** https://developers.cloudflare.com/queues/platform/limits/ */
+const MAX_DELAY_SECONDS = 86_400;
+const delay = `must be a whole number of seconds from 0 to ${MAX_DELAY_SECONDS}`;
+const seconds = z.int(delay).min(0, delay).max(MAX_DELAY_SECONDS, delay);
+
 const name = bindingName;
 const binding = z.discriminatedUnion("type", [
   z.strictObject({ type: z.enum(["plain_text", "secret_text"]), name, text: variableText }),
   z.strictObject({ type: z.literal("json"), name, json }),
   z.strictObject({ type: z.literal("kv_namespace"), name, namespace_id: z.string() }),
   z.strictObject({ type: z.literal("r2_bucket"), name, bucket_name: z.string() }),
+  z.strictObject({
+    type: z.literal("queue"),
+    name,
+    queue_name: z.string(),
+    delivery_delay: seconds.exactOptional(),
+  }),
   // Whether the id is one is for Cloudflare's own message, which wrangler recognizes.
   z.strictObject({ type: z.literal("d1"), name, id: z.string().default("") }),
   z.strictObject({
@@ -59,6 +70,7 @@ const BUILT = new Set([
   "kv_namespace",
   "r2_bucket",
   "d1",
+  "queue",
   "service",
   "version_metadata",
   "inherit",
@@ -67,7 +79,6 @@ const BUILT = new Set([
 const NOT_BUILT = new Map([
   ["durable_object_namespace", "Durable Objects are"],
   ["workflow", "Workflows are"],
-  ["queue", "queues are"],
   ["assets", "static assets are"],
   ["ratelimit", "rate limits are"],
   ["analytics_engine", "Analytics Engine is"],

@@ -1,0 +1,166 @@
+import { Hono, type Context } from "hono";
+import * as z from "zod";
+import { queueObject } from "../bindings/queue/enqueue.ts";
+import { queuesWithDeadLetterQueue } from "../catalog/queue-consumers.ts";
+import { listProducers } from "../catalog/queue-producers.ts";
+import {
+  type ConsumedQueue,
+  createQueue,
+  deleteQueue,
+  listQueues,
+  type QueueSettings,
+  updateQueue,
+} from "../catalog/queues.ts";
+import type { ControlEnv } from "./app.ts";
+import { parse, readJson } from "./body.ts";
+import { paged, success } from "./envelope.ts";
+import { ApiError } from "./error.ts";
+import { queueConsumers } from "./queue-consumers.ts";
+import { toQueueRecord } from "./queue-record.ts";
+import { QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
+import { accountOf } from "./script.ts";
+
+const DEFAULT_PER_PAGE = 100;
+
+/** https://developers.cloudflare.com/queues/platform/limits/ */
+const MAX_DELAY_SECONDS = 86_400;
+const MIN_RETENTION_SECONDS = 60;
+const MAX_RETENTION_SECONDS = 1_209_600;
+
+const DEFAULTS: QueueSettings = {
+  delivery_delay: 0,
+  message_retention_period: 345_600,
+  delivery_paused: false,
+};
+
+const seconds = (least: number, most: number): z.ZodInt => {
+  const allowed = `must be a whole number of seconds from ${least} to ${most}`;
+  return z.int(allowed).min(least, allowed).max(most, allowed);
+};
+const Settings = z.strictObject({
+  delivery_delay: seconds(0, MAX_DELAY_SECONDS).optional(),
+  message_retention_period: seconds(MIN_RETENTION_SECONDS, MAX_RETENTION_SECONDS).optional(),
+  delivery_paused: z.boolean("must be true or false").optional(),
+});
+
+const name = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
+    "must be 1 to 63 letters, digits, - and _, the first a letter or digit",
+  );
+// Settings have a code of their own.
+const CreateBody = z.object({
+  queue_name: name,
+  settings: z.unknown().optional(),
+  jurisdiction: z
+    .undefined("not supported by Mayfly: data stays where the platform runs, wherever that is")
+    .optional(),
+});
+const UpdateBody = z.object({ queue_name: name.optional(), settings: z.unknown().optional() });
+
+/** Queues: https://developers.cloudflare.com/api/resources/queues/ */
+export const queues = new Hono<ControlEnv>();
+
+const QUEUE = "/queues/:queue_id";
+
+queues.get("/queues", async (c) => {
+  const names = c.req.queries("name") ?? [];
+  const [all, producers] = await Promise.all([
+    listQueues(c.env.CATALOG, accountOf(c), names),
+    listProducers(c.env.CATALOG, accountOf(c)),
+  ]);
+  const [rows, info] = paged(all, (field) => c.req.query(field), DEFAULT_PER_PAGE);
+  return success(
+    rows.map((row) => toQueueRecord(row, producers.get(row.queue.name) ?? [])),
+    info,
+  );
+});
+
+queues.post("/queues", async (c) => {
+  const body = await readJson(c, CreateBody, QUEUE_CODES.malformed);
+  const settings = { ...DEFAULTS, ...parseSettings(body.settings) };
+  const queue = await createQueue(c.env.CATALOG, accountOf(c), body.queue_name, settings);
+  if (!queue) {
+    throw new ApiError(
+      409,
+      QUEUE_CODES.nameTaken,
+      `Queue name '${body.queue_name}' is already taken. Please use a different name and try again.`,
+    );
+  }
+  await refreshSourcesOf(c, queue.name);
+  return success(await toRecord(c, { queue, consumer: undefined }));
+});
+
+queues.get(QUEUE, async (c) => success(await toRecord(c, await requireQueue(c))));
+
+// As on Cloudflare PUT sets what is not given back to its default, PATCH leaves it.
+queues.put(QUEUE, (c) => update(c, () => DEFAULTS));
+queues.patch(QUEUE, (c) => update(c, (settings) => settings));
+
+queues.delete(QUEUE, async (c) => {
+  const { queue } = await requireQueue(c);
+  const producers = (await listProducers(c.env.CATALOG, queue.accountId)).get(queue.name) ?? [];
+  const scripts = producers.flatMap((producer) =>
+    producer.type === "worker" ? [producer.script] : [],
+  );
+  if (scripts.length > 0) {
+    throw new ApiError(
+      400,
+      QUEUE_CODES.boundByWorker,
+      `Queue '${queue.name}' is bound by ${scripts.join(", ")}. Deploy without the binding, or delete the Worker, first`,
+    );
+  }
+  // In this order nobody can send any more once messages are dropped. After a crash in between, the
+  // object finds at its next alarm that its queue is gone and drops them itself.
+  await deleteQueue(c.env.CATALOG, queue);
+  await queueObject(c.env, queue.id).destroy();
+  await refreshSourcesOf(c, queue.name);
+  return success(null);
+});
+
+queues.route(QUEUE, queueConsumers);
+
+async function update(
+  c: Context<ControlEnv>,
+  base: (settings: QueueSettings) => QueueSettings,
+): Promise<Response> {
+  const { queue, consumer } = await requireQueue(c);
+  const { queue_name, settings } = await readJson(c, UpdateBody, QUEUE_CODES.malformed);
+  if (queue_name !== undefined && queue_name !== queue.name) {
+    throw new ApiError(
+      400,
+      QUEUE_CODES.queueSettings,
+      `queue_name: got "${queue_name}", must be "${queue.name}": Mayfly's queues keep their names, which bindings refer to`,
+    );
+  }
+  const updated = await updateQueue(c.env.CATALOG, queue, {
+    ...base(queue.settings),
+    ...parseSettings(settings),
+  });
+  await refreshQueues(c.env, [queue.id]);
+  return success(await toRecord(c, { queue: updated, consumer }));
+}
+
+/** The settings given. */
+function parseSettings(settings: unknown): Partial<QueueSettings> {
+  const schema = z.object({ settings: Settings.default({}) });
+  const given = parse(schema, { settings }, QUEUE_CODES.queueSettings, "body").settings;
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries);
+}
+
+/** Queues whose consumer names this one as its dead letter queue look it up again. */
+async function refreshSourcesOf(c: Context<ControlEnv>, queueName: string): Promise<void> {
+  const ids = await queuesWithDeadLetterQueue(c.env.CATALOG, accountOf(c), queueName);
+  await refreshQueues(c.env, ids);
+}
+
+async function toRecord(
+  c: Context<ControlEnv>,
+  found: ConsumedQueue,
+): Promise<Record<string, unknown>> {
+  const { accountId, name: queueName } = found.queue;
+  const producers = await listProducers(c.env.CATALOG, accountId);
+  return toQueueRecord(found, producers.get(queueName) ?? []);
+}
