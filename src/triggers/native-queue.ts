@@ -12,31 +12,42 @@ const LAST_RETRY_SECONDS = 3_600;
 
 /**
  * Passes a batch of one of Cloudflare's own queues on to the default account's queue of the same
- * name. Its messages are acknowledged when they are stored there, all or none.
+ * name. Messages that are stored there are acknowledged, the others come again.
  */
 export async function takeNativeBatch(
   batch: MessageBatch,
   env: Env,
   ctx: ExecutionContext,
 ): Promise<void> {
-  try {
-    const messages = await Promise.all(batch.messages.map(toNewMessage));
-    if (!(await stateOf(env, ctx).takeNative(batch.queue, messages))) {
+  const state = stateOf(env, ctx);
+  const take = async (messages: readonly Message[]): Promise<void> => {
+    const taken = await Promise.all(messages.map(toNewMessage));
+    if (!(await state.takeNative(batch.queue, taken))) {
       throw new Error(`Queue "${batch.queue}" does not exist in the default account.`);
     }
-    batch.ackAll();
-  } catch (error) {
-    const attempts = Math.max(...batch.messages.map((message) => message.attempts));
-    const delaySeconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LAST_RETRY_SECONDS);
-    log("error", "native_batch_failed", {
-      queue: batch.queue,
-      messages: batch.messages.length,
-      attempts,
-      retryAfterSeconds: delaySeconds,
-      message: String(error),
-    });
-    batch.retryAll({ delaySeconds });
+    for (const message of messages) message.ack();
+  };
+  try {
+    await take(batch.messages);
+  } catch {
+    // They are stored all or none. One that never can be must not keep the others back.
+    for (const message of batch.messages) {
+      await take([message]).catch((error: unknown) => retry(message, batch.queue, error));
+    }
   }
+}
+
+function retry(message: Message, queue: string, error: unknown): void {
+  const { id, attempts } = message;
+  const delaySeconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LAST_RETRY_SECONDS);
+  message.retry({ delaySeconds });
+  log("error", "native_message_delayed", {
+    queue,
+    id,
+    attempts,
+    retry_after_seconds: delaySeconds,
+    message: String(error),
+  });
 }
 
 /** See `StateRole.takeNative`. */
