@@ -11,6 +11,7 @@ CREATE TABLE queues (
   delivery_delay INTEGER NOT NULL DEFAULT 0,
   message_retention_period INTEGER NOT NULL DEFAULT 345600,
   delivery_paused INTEGER NOT NULL DEFAULT 0,
+  purged_at TEXT,
   UNIQUE (account_id, name)
 );
 

@@ -52,13 +52,19 @@ export async function deleteConsumer(db: D1Database, consumerId: string): Promis
   await db.prepare("DELETE FROM queue_consumers WHERE id = ?").bind(consumerId).run();
 }
 
-/** Ids of the queues that the script consumes. */
-export async function queuesConsumedBy(db: D1Database, scriptId: string): Promise<string[]> {
+/** The queues that the script consumes. */
+export async function queuesConsumedBy(
+  db: D1Database,
+  scriptId: string,
+): Promise<{ id: string; name: string }[]> {
   const { results } = await db
-    .prepare("SELECT queue_id FROM queue_consumers WHERE script_id = ?")
+    .prepare(
+      `SELECT q.id, q.name FROM queue_consumers c JOIN queues q ON q.id = c.queue_id
+      WHERE c.script_id = ? ORDER BY q.name`,
+    )
     .bind(scriptId)
-    .all<{ queue_id: string }>();
-  return results.map(({ queue_id }) => queue_id);
+    .all<{ id: string; name: string }>();
+  return results;
 }
 
 /** Ids of the account's queues whose consumer names the queue as its dead letter queue. */

@@ -44,3 +44,15 @@ export async function listProducers(
   }
   return producers;
 }
+
+/** Names of the databases whose changes go to the queue. */
+export async function listSubscribedDatabases(db: D1Database, queueId: string): Promise<string[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT DISTINCT d.name FROM database_subscriptions s
+      JOIN databases d ON d.id = s.database_id WHERE s.queue_id = ? ORDER BY d.name`,
+    )
+    .bind(queueId)
+    .all<{ name: string }>();
+  return results.map(({ name }) => name);
+}

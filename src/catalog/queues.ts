@@ -103,19 +103,6 @@ export async function findQueue(
   return row ? fromRow(row) : undefined;
 }
 
-/** The account's queue with this id, or undefined. */
-export async function getQueue(
-  db: D1Database,
-  accountId: string,
-  id: string,
-): Promise<Queue | undefined> {
-  const row = await db
-    .prepare(`SELECT ${COLUMNS} FROM queues q WHERE q.account_id = ? AND q.id = ?`)
-    .bind(accountId, id)
-    .first<Row>();
-  return row ? fromRow(row) : undefined;
-}
-
 /** The new queue, or undefined if the account has one of this name. */
 export async function createQueue(
   db: D1Database,
@@ -159,6 +146,15 @@ const toColumns = (settings: QueueSettings): number[] => [
   settings.message_retention_period,
   settings.delivery_paused ? 1 : 0,
 ];
+
+/** When the queue's messages were last purged, ISO 8601 in UTC; null if never. */
+export async function getPurgedAt(db: D1Database, queueId: string): Promise<string | null> {
+  return db.prepare("SELECT purged_at FROM queues WHERE id = ?").bind(queueId).first("purged_at");
+}
+
+export async function setPurgedAt(db: D1Database, queueId: string, at: string): Promise<void> {
+  await db.prepare("UPDATE queues SET purged_at = ? WHERE id = ?").bind(at, queueId).run();
+}
 
 /** Forgets the queue with its consumer and all that points to it by id; its object is for the caller. */
 export async function deleteQueue(db: D1Database, queue: Queue): Promise<void> {

@@ -12,6 +12,7 @@ import { ApiError } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
 import { originOf } from "./origin.ts";
 import { accountOf } from "./script.ts";
+import { refuseIfConsumer } from "./queue-consumers.ts";
 import { startOnce } from "./start-version.ts";
 import { MAX_VARIABLES } from "./upload-limits.ts";
 import type { MayflySettings } from "./upload-metadata.ts";
@@ -112,6 +113,7 @@ async function save(
     bindings,
   };
   const { startupTimeMs, handlers } = await startOnce(c, source);
+  if (latest && !handlers.includes("queue")) await refuseIfConsumer(c, latest.scriptId);
   await storeModules(c.env, modules);
 
   const { mayfly } = draft.metadata;

@@ -51,6 +51,9 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   const consumed = await queuesConsumedBy(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
-  await refreshQueues(c.env, consumed);
+  await refreshQueues(
+    c.env,
+    consumed.map((queue) => queue.id),
+  );
   return success(null);
 }

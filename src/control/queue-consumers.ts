@@ -4,6 +4,7 @@ import {
   deleteConsumer,
   insertConsumer,
   type NewConsumer,
+  queuesConsumedBy,
   updateConsumer,
 } from "../catalog/queue-consumers.ts";
 import { type Consumer, loadQueue, type Queue } from "../catalog/queues.ts";
@@ -14,32 +15,9 @@ import { parse, readJson } from "./body.ts";
 import { success } from "./envelope.ts";
 import { ApiError, invalid } from "./error.ts";
 import { toConsumerRecord } from "./queue-record.ts";
+import { ConsumerSettingsBody } from "./queue-settings.ts";
 import { QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
 import { accountOf, unknownScript } from "./script.ts";
-
-const whole = (unit: string, least: number, most: number): z.ZodOptional<z.ZodInt> => {
-  const allowed = `must be a whole number of ${unit} from ${least} to ${most}`;
-  return z.int(allowed).min(least, allowed).max(most, allowed).optional();
-};
-
-/** https://developers.cloudflare.com/queues/platform/limits/ */
-const both = {
-  batch_size: whole("messages", 1, 100),
-  max_retries: whole("retries", 0, 100),
-  retry_delay: whole("seconds", 0, 86_400),
-};
-const SETTINGS: Record<Consumer["type"], z.ZodType<Record<string, unknown>>> = {
-  worker: z.strictObject({
-    ...both,
-    max_wait_time_ms: whole("milliseconds", 0, 60_000),
-    // Null: as many as the backlog deserves.
-    max_concurrency: whole("invocations", 1, 250).nullable(),
-  }),
-  http_pull: z.strictObject({
-    ...both,
-    visibility_timeout_ms: whole("milliseconds", 1, 12 * 60 * 60 * 1000),
-  }),
-};
 
 const Body = z.discriminatedUnion(
   "type",
@@ -122,7 +100,7 @@ async function readConsumer(c: Context<ControlEnv>, queue: Queue): Promise<NewCo
   const body = await readJson(c, Body, QUEUE_CODES.malformed);
   const { type } = body;
   const { settings } = parse(
-    z.object({ settings: SETTINGS[type] }),
+    z.object({ settings: ConsumerSettingsBody[type] }),
     { settings: body.settings ?? {} },
     QUEUE_CODES.consumerSettings,
     "body",
@@ -156,6 +134,18 @@ async function requireHandler(
     );
   }
   return script.id;
+}
+
+/** Throws if the script consumes a queue, of which a version without the handler would lose messages. */
+export async function refuseIfConsumer(c: Context<ControlEnv>, scriptId: string): Promise<void> {
+  const consumed = await queuesConsumedBy(c.env.CATALOG, scriptId);
+  if (consumed.length === 0) return;
+  const names = consumed.map((queue) => queue.name).join(", ");
+  throw new ApiError(
+    400,
+    QUEUE_CODES.noHandler,
+    `Queue handler is missing: the Worker consumes ${names}, but its default export has no queue(). Remove the consumer first with wrangler queues consumer remove`,
+  );
 }
 
 const withoutNull = (settings: Record<string, unknown>): Record<string, unknown> =>

@@ -8,29 +8,40 @@ import { accountOf } from "./script.ts";
 
 /** Cloudflare's codes; docs/queues.md says which of them are known for sure. */
 export const QUEUE_CODES = {
-  malformed: 10001,
+  malformed: 10026,
   noQueue: 11000,
   noHandler: 11001,
-  noConsumer: 11003,
+  name: 11003,
   consumerExists: 11004,
   boundByWorker: 11005,
+  noConsumer: 11006,
   nameTaken: 11009,
+  eventSource: 11017,
   consumerSettings: 100127,
   queueSettings: 100128,
 } as const;
 
 /** The queue that the path names, and its consumer. Every path of a queue passes here. */
-export async function requireQueue(c: Context<ControlEnv>): Promise<ConsumedQueue> {
+export async function requireQueue(
+  c: Context<ControlEnv>,
+  code: number = QUEUE_CODES.noQueue,
+): Promise<ConsumedQueue> {
   const id = c.req.param("queue_id") ?? "";
   const found = await loadQueue(c.env.CATALOG, id);
   if (found?.queue.accountId === accountOf(c)) return found;
-  throw new ApiError(404, QUEUE_CODES.noQueue, `queue_id: got "${id}": there is no such queue`);
+  throw noSuchQueue("queue_id", id, code);
 }
+
+export const noSuchQueue = (
+  field: string,
+  value: string,
+  code: number = QUEUE_CODES.noQueue,
+): ApiError => new ApiError(404, code, `${field}: got "${value}": Queue does not exist`);
 
 /**
  * Has the objects of these queues go by what the catalog says now. A change is committed to the
- * catalog first: an object reads it whenever it starts, and waking the platform starts all that
- * have something to do, so that a crash in between leaves nothing that would not mend itself.
+ * catalog first: an object reads it when it starts and again every few minutes, so that neither a
+ * crash in between nor a call that fails leaves anything that would not mend itself.
  */
 export async function refreshQueues(env: ControlEnv["Bindings"], ids: string[]): Promise<void> {
   await Promise.all(

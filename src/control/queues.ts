@@ -2,30 +2,31 @@ import { Hono, type Context } from "hono";
 import * as z from "zod";
 import { queueObject } from "../bindings/queue/enqueue.ts";
 import { queuesWithDeadLetterQueue } from "../catalog/queue-consumers.ts";
-import { listProducers } from "../catalog/queue-producers.ts";
+import { listProducers, listSubscribedDatabases } from "../catalog/queue-producers.ts";
 import {
   type ConsumedQueue,
   createQueue,
   deleteQueue,
+  findQueue,
+  getPurgedAt,
   listQueues,
+  type Queue,
   type QueueSettings,
+  setPurgedAt,
   updateQueue,
 } from "../catalog/queues.ts";
 import type { ControlEnv } from "./app.ts";
 import { parse, readJson } from "./body.ts";
 import { paged, success } from "./envelope.ts";
-import { ApiError } from "./error.ts";
+import { ApiError, invalid } from "./error.ts";
 import { queueConsumers } from "./queue-consumers.ts";
+import { queueMessages } from "./queue-messages.ts";
 import { toQueueRecord } from "./queue-record.ts";
-import { QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
+import { QueueSettingsBody } from "./queue-settings.ts";
+import { noSuchQueue, QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
 import { accountOf } from "./script.ts";
 
 const DEFAULT_PER_PAGE = 100;
-
-/** https://developers.cloudflare.com/queues/platform/limits/ */
-const MAX_DELAY_SECONDS = 86_400;
-const MIN_RETENTION_SECONDS = 60;
-const MAX_RETENTION_SECONDS = 1_209_600;
 
 const DEFAULTS: QueueSettings = {
   delivery_delay: 0,
@@ -33,31 +34,29 @@ const DEFAULTS: QueueSettings = {
   delivery_paused: false,
 };
 
-const seconds = (least: number, most: number): z.ZodInt => {
-  const allowed = `must be a whole number of seconds from ${least} to ${most}`;
-  return z.int(allowed).min(least, allowed).max(most, allowed);
-};
-const Settings = z.strictObject({
-  delivery_delay: seconds(0, MAX_DELAY_SECONDS).optional(),
-  message_retention_period: seconds(MIN_RETENTION_SECONDS, MAX_RETENTION_SECONDS).optional(),
-  delivery_paused: z.boolean("must be true or false").optional(),
-});
-
-const name = z
+const Name = z
   .string()
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
     "must be 1 to 63 letters, digits, - and _, the first a letter or digit",
   );
-// Settings have a code of their own.
+// The name and the settings have codes of their own.
 const CreateBody = z.object({
-  queue_name: name,
+  queue_name: z.string(),
   settings: z.unknown().optional(),
   jurisdiction: z
     .undefined("not supported by Mayfly: data stays where the platform runs, wherever that is")
     .optional(),
 });
-const UpdateBody = z.object({ queue_name: name.optional(), settings: z.unknown().optional() });
+const UpdateBody = z.object({
+  queue_name: z.string().optional(),
+  settings: z.unknown().optional(),
+});
+
+const PurgeBody = z.object({
+  delete_messages_permanently: z.literal(true, "must be true: messages are deleted for good"),
+});
+const RedriveBody = z.strictObject({ queue_name: z.string() });
 
 /** Queues: https://developers.cloudflare.com/api/resources/queues/ */
 export const queues = new Hono<ControlEnv>();
@@ -79,13 +78,15 @@ queues.get("/queues", async (c) => {
 
 queues.post("/queues", async (c) => {
   const body = await readJson(c, CreateBody, QUEUE_CODES.malformed);
+  const { queue_name } = body;
+  parse(z.object({ queue_name: Name }), { queue_name }, QUEUE_CODES.name, "body");
   const settings = { ...DEFAULTS, ...parseSettings(body.settings) };
-  const queue = await createQueue(c.env.CATALOG, accountOf(c), body.queue_name, settings);
+  const queue = await createQueue(c.env.CATALOG, accountOf(c), queue_name, settings);
   if (!queue) {
     throw new ApiError(
       409,
       QUEUE_CODES.nameTaken,
-      `Queue name '${body.queue_name}' is already taken. Please use a different name and try again.`,
+      `Queue name '${queue_name}' is already taken. Please use a different name and try again.`,
     );
   }
   await refreshSourcesOf(c, queue.name);
@@ -100,17 +101,7 @@ queues.patch(QUEUE, (c) => update(c, (settings) => settings));
 
 queues.delete(QUEUE, async (c) => {
   const { queue } = await requireQueue(c);
-  const producers = (await listProducers(c.env.CATALOG, queue.accountId)).get(queue.name) ?? [];
-  const scripts = producers.flatMap((producer) =>
-    producer.type === "worker" ? [producer.script] : [],
-  );
-  if (scripts.length > 0) {
-    throw new ApiError(
-      400,
-      QUEUE_CODES.boundByWorker,
-      `Queue '${queue.name}' is bound by ${scripts.join(", ")}. Deploy without the binding, or delete the Worker, first`,
-    );
-  }
+  await refuseIfInUse(c, queue);
   // In this order nobody can send any more once messages are dropped. After a crash in between, the
   // object finds at its next alarm that its queue is gone and drops them itself.
   await deleteQueue(c.env.CATALOG, queue);
@@ -119,7 +110,58 @@ queues.delete(QUEUE, async (c) => {
   return success(null);
 });
 
+queues.post(`${QUEUE}/purge`, async (c) => {
+  const { queue } = await requireQueue(c);
+  await readJson(c, PurgeBody, QUEUE_CODES.malformed);
+  const startedAt = new Date().toISOString();
+  await queueObject(c.env, queue.id).purge();
+  await setPurgedAt(c.env.CATALOG, queue.id, startedAt);
+  return success(await toRecord(c, await requireQueue(c)));
+});
+
+queues.get(`${QUEUE}/purge`, async (c) => {
+  const { queue } = await requireQueue(c);
+  const startedAt = await getPurgedAt(c.env.CATALOG, queue.id);
+  // A purge is over when its request is answered.
+  return success(startedAt === null ? {} : { started_at: startedAt, completed: "true" });
+});
+
+// Mayfly's own: what was put aside in a dead letter queue goes back to where it came from.
+queues.post("/mayfly/queues/:queue_id/redrive", async (c) => {
+  const { queue } = await requireQueue(c);
+  const { queue_name } = await readJson(c, RedriveBody, QUEUE_CODES.malformed);
+  const target = await findQueue(c.env.CATALOG, queue.accountId, queue_name);
+  if (!target) throw noSuchQueue("queue_name", queue_name);
+  if (target.id === queue.id) {
+    throw invalid(QUEUE_CODES.malformed, "queue_name", queue_name, "another queue");
+  }
+  return success({ moved: await queueObject(c.env, queue.id).redrive(target.id) });
+});
+
 queues.route(QUEUE, queueConsumers);
+queues.route(QUEUE, queueMessages);
+
+/** As on Cloudflare, a queue that something sends to cannot be deleted. */
+async function refuseIfInUse(c: Context<ControlEnv>, queue: Queue): Promise<void> {
+  const producers = (await listProducers(c.env.CATALOG, queue.accountId)).get(queue.name) ?? [];
+  const scripts = producers.flatMap((by) => (by.type === "worker" ? [by.script] : []));
+  if (scripts.length > 0) {
+    throw new ApiError(
+      400,
+      QUEUE_CODES.boundByWorker,
+      `Queue '${queue.name}' is bound by ${scripts.join(", ")}. Deploy without the binding first, or delete the Worker`,
+    );
+  }
+  const buckets = producers.flatMap((by) => (by.type === "r2_bucket" ? [by.bucket_name] : []));
+  const databases = await listSubscribedDatabases(c.env.CATALOG, queue.id);
+  if (buckets.length + databases.length > 0) {
+    throw new ApiError(
+      400,
+      QUEUE_CODES.eventSource,
+      `Queue '${queue.name}' gets events of ${[...buckets, ...databases].join(", ")}. Remove the notifications and subscriptions first`,
+    );
+  }
+}
 
 async function update(
   c: Context<ControlEnv>,
@@ -144,8 +186,9 @@ async function update(
 
 /** The settings given. */
 function parseSettings(settings: unknown): Partial<QueueSettings> {
-  const schema = z.object({ settings: Settings.default({}) });
-  const given = parse(schema, { settings }, QUEUE_CODES.queueSettings, "body").settings;
+  const schema = z.object({ settings: QueueSettingsBody });
+  const body = { settings: settings ?? {} };
+  const given = parse(schema, body, QUEUE_CODES.queueSettings, "body").settings;
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries);
 }

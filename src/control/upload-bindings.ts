@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { notBuilt, invalid } from "./error.ts";
+import { DELAY_SECONDS } from "./queue-settings.ts";
 import { MAX_VARIABLE_BYTES } from "./upload-limits.ts";
 
 // `env` is an object: this name would set its prototype and not a member.
@@ -26,11 +27,6 @@ const json = z
     `must be at most ${MAX_VARIABLE_BYTES} bytes long as JSON`,
   );
 
-/** https://developers.cloudflare.com/queues/platform/limits/ */
-const MAX_DELAY_SECONDS = 86_400;
-const delay = `must be a whole number of seconds from 0 to ${MAX_DELAY_SECONDS}`;
-const seconds = z.int(delay).min(0, delay).max(MAX_DELAY_SECONDS, delay);
-
 const name = bindingName;
 const binding = z.discriminatedUnion("type", [
   z.strictObject({ type: z.enum(["plain_text", "secret_text"]), name, text: variableText }),
@@ -41,7 +37,7 @@ const binding = z.discriminatedUnion("type", [
     type: z.literal("queue"),
     name,
     queue_name: z.string(),
-    delivery_delay: seconds.exactOptional(),
+    delivery_delay: DELAY_SECONDS.exactOptional(),
   }),
   // Whether the id is one is for Cloudflare's own message, which wrangler recognizes.
   z.strictObject({ type: z.literal("d1"), name, id: z.string().default("") }),
