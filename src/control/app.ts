@@ -5,6 +5,7 @@ import { authenticate, type Principal } from "./auth.ts";
 import { drain } from "./drain.ts";
 import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
+import { cronRuns } from "./cron-runs.ts";
 import { d1 } from "./d1.ts";
 import { deployments } from "./deployments.ts";
 import { graphql } from "./graphql.ts";
@@ -59,6 +60,7 @@ for (const resource of [
   queues,
   tokens,
   invocations,
+  cronRuns,
 ]) {
   control.route("/accounts/:account_id", resource);
 }

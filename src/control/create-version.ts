@@ -7,6 +7,7 @@ import { getScript, insertScript, type Script } from "../catalog/scripts.ts";
 import { insertSecrets } from "../catalog/secrets.ts";
 import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
 import { insertVersion, latestVersion, type Version } from "../catalog/versions.ts";
+import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
@@ -63,7 +64,10 @@ export async function createVersion(
     if (latest && (await isRepetition(c, latest, options))) return latest;
     const saved = await save(c, scriptName, options, await draft(latest, script), latest);
     if (!saved) continue;
-    if (options.deploy) await invalidate(c);
+    if (options.deploy) {
+      await invalidate(c);
+      await refreshSchedules(c.env, saved.scriptId);
+    }
     return saved;
   }
   throw new ApiError(

@@ -1,6 +1,7 @@
 import { Hono, type Context } from "hono";
 import { queuesConsumedBy } from "../catalog/queue-consumers.ts";
 import { deleteScript, listReferences } from "../catalog/references.ts";
+import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import type { ControlEnv } from "./app.ts";
 import { success } from "./envelope.ts";
 import { ApiError } from "./error.ts";
@@ -51,6 +52,7 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   const consumed = await queuesConsumedBy(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
+  await refreshSchedules(c.env, id);
   await refreshQueues(
     c.env,
     consumed.map((queue) => queue.id),

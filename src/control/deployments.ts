@@ -9,6 +9,7 @@ import {
 import type { Script } from "../catalog/scripts.ts";
 import { openSecrets } from "../catalog/secrets.ts";
 import { findVersions, type Version } from "../catalog/versions.ts";
+import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import type { ControlEnv } from "./app.ts";
 import { readJson } from "./body.ts";
 import { success } from "./envelope.ts";
@@ -79,6 +80,7 @@ deployments.post("/workers/scripts/:script_name/deployments", async (c) => {
   const { meta } = await insertDeployment(db, deployment).run();
   if (meta.changes === 0) throw unknownScript(script.name);
   await invalidate(c);
+  await refreshSchedules(c.env, script.id);
   return success(toDeploymentResult({ ...deployment, scriptId: script.id }));
 });
 

@@ -1,4 +1,6 @@
 import type { Env } from "../env.ts";
+import { wakeBuckets } from "./bucket/wake.ts";
+import { refreshSchedules } from "./cron/scheduler.ts";
 
 // Whoever asks whether the platform is ready wakes it, too, and may ask often.
 const PAUSE_MS = 50_000;
@@ -17,4 +19,7 @@ export async function wakeTriggers(env: Env, ctx: ExecutionContext): Promise<voi
 }
 
 /** What each kind of trigger does when the platform is woken. */
-const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<void>)[] = [];
+const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<void>)[] = [
+  (env) => refreshSchedules(env),
+  (env) => wakeBuckets(env),
+];
