@@ -60,6 +60,15 @@ CREATE TABLE database_subscriptions (
   created_at TEXT NOT NULL
 );
 
+CREATE UNIQUE INDEX database_subscriptions_of_api ON database_subscriptions (database_id, lower(table_name), queue_id)
+WHERE script_id IS NULL;
+
+-- What each database's object was told last of its subscriptions, as JSON; '' while it is told.
+CREATE TABLE database_feeds (
+  database_id TEXT PRIMARY KEY REFERENCES databases (id) ON DELETE CASCADE,
+  told TEXT NOT NULL
+);
+
 CREATE INDEX queue_consumers_by_script ON queue_consumers (script_id);
 CREATE INDEX bucket_notifications_by_bucket ON bucket_notifications (bucket_number);
 CREATE INDEX bucket_notifications_by_queue ON bucket_notifications (queue_id);

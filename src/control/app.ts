@@ -7,6 +7,7 @@ import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { cronRuns } from "./cron-runs.ts";
 import { d1 } from "./d1.ts";
+import { databaseSubscriptions } from "./database-subscriptions.ts";
 import { deployments } from "./deployments.ts";
 import { graphql } from "./graphql.ts";
 import { invocations } from "./invocations.ts";
@@ -57,6 +58,7 @@ for (const resource of [
   kv,
   r2,
   d1,
+  databaseSubscriptions,
   queues,
   tokens,
   invocations,

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { declareSubscriptions } from "../catalog/database-subscriptions.ts";
 import { currentDeployment, insertDeployment } from "../catalog/deployments.ts";
 import { rememberSource, withoutSecret } from "../catalog/load-source.ts";
 import { storeModules } from "../catalog/modules.ts";
@@ -8,6 +9,7 @@ import { insertSecrets } from "../catalog/secrets.ts";
 import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
 import { insertVersion, latestVersion, type Version } from "../catalog/versions.ts";
 import { refreshSchedules } from "../triggers/cron/scheduler.ts";
+import { updateFeeds } from "../triggers/database/update-feeds.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
@@ -67,6 +69,7 @@ export async function createVersion(
     if (options.deploy) {
       await invalidate(c);
       await refreshSchedules(c.env, saved.scriptId);
+      await updateFeeds(c.env, c.executionCtx as ExecutionContext);
     }
     return saved;
   }
@@ -159,6 +162,7 @@ async function save(
     const deploymentId = crypto.randomUUID();
     statements.push(
       insertDeployment(db, { id: deploymentId, createdAt, ...origin, annotations, versions }),
+      ...declareSubscriptions(db, id),
     );
   }
   // Only as long as the script is unknown, so that one deleted meanwhile does not come back empty.

@@ -2,6 +2,7 @@ import { Hono, type Context } from "hono";
 import { queuesConsumedBy } from "../catalog/queue-consumers.ts";
 import { deleteScript, listReferences } from "../catalog/references.ts";
 import { refreshSchedules } from "../triggers/cron/scheduler.ts";
+import { updateFeeds } from "../triggers/database/update-feeds.ts";
 import type { ControlEnv } from "./app.ts";
 import { success } from "./envelope.ts";
 import { ApiError } from "./error.ts";
@@ -53,6 +54,7 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
   await refreshSchedules(c.env, id);
+  await updateFeeds(c.env, c.executionCtx as ExecutionContext);
   await refreshQueues(
     c.env,
     consumed.map((queue) => queue.id),

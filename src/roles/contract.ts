@@ -16,7 +16,7 @@ import type { Backlog, DeliveredBatch, NewMessage } from "../bindings/queue/prot
 import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
-import type { TableSubscription } from "../triggers/database/protocol.ts";
+import type { Feed } from "../triggers/database/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** Holds the platform's own data. Runs no code and no SQL of a user. */
@@ -66,8 +66,8 @@ export interface ShardRole {
   info(databaseId: string): Promise<{ sizeBytes: number; tables: number }>;
   /** Removes the database's data for good. */
   destroy(databaseId: string): Promise<void>;
-  /** Has changes of the tables sent to queues from now on, and of no others. */
-  subscribe(databaseId: string, subscriptions: TableSubscription[]): Promise<void>;
+  /** Has changes of the feed's tables sent to queues from now on, and of no others. */
+  subscribe(feed: Feed): Promise<void>;
 }
 
 /** Runs users' code. Holds nothing that matters. */
