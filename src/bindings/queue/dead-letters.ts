@@ -2,9 +2,9 @@ import { findQueue } from "../../catalog/queues.ts";
 import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
 import { queueObject } from "./enqueue.ts";
-import type { MessageStore, TakenMessage, Window } from "./message-store.ts";
+import type { MessageStore, TakenMessage } from "./message-store.ts";
 import type { NewMessage } from "./protocol.ts";
-import type { QueueSetup } from "./setup.ts";
+import { windowOf, type QueueSetup } from "./setup.ts";
 
 /** Messages sent to another queue in one call: with the largest bodies less than half of what one may have. */
 export const TRANSFER_COUNT = 100;
@@ -41,9 +41,9 @@ export class DeadLetters {
    * Moves the messages to the dead letter queue, or drops them if the consumer has none. While the queue
    * does not exist they stay.
    */
-  bury(setup: QueueSetup, window: Window): Promise<void> {
+  bury(setup: QueueSetup): Promise<void> {
     if (Date.now() < this.#parkedUntil) return Promise.resolve();
-    this.#running ??= this.#bury(setup, window)
+    this.#running ??= this.#bury(setup)
       .catch((error: unknown) => {
         this.#parkedUntil = Date.now() + PARKED_MS;
         log("error", "dead_letters_delayed", { queue: setup.queue.name, message: String(error) });
@@ -52,7 +52,7 @@ export class DeadLetters {
     return this.#running;
   }
 
-  async #bury({ queue, consumer }: QueueSetup, window: Window): Promise<void> {
+  async #bury({ queue, consumer }: QueueSetup): Promise<void> {
     for (;;) {
       const messages = this.#store.givenUp(TRANSFER_COUNT);
       // A consumer that is changed is taken away and made anew: until then nobody knows where to.
@@ -79,7 +79,7 @@ export class DeadLetters {
       }
       this.#missing = undefined;
       const seqs = messages.map(({ seq }) => seq);
-      this.#store.settle(seqs, [], [], window);
+      this.#store.settle(seqs, [], [], windowOf(consumer));
     }
   }
 

@@ -4,8 +4,8 @@ import { log } from "../../observe/log.ts";
 import { executorOf } from "../../roles/contract.ts";
 import type { QueueOutcome } from "../../roles/events.ts";
 import { receive } from "../../roles/forward.ts";
-import { isDelay } from "./limits.ts";
-import type { Again, MessageStore, TakenMessage } from "./message-store.ts";
+import { visibleAfter } from "./limits.ts";
+import { AT_ONCE, type Again, type MessageStore, type TakenMessage } from "./message-store.ts";
 import type { BatchResult, DeliveredMessage, RetryAction } from "./protocol.ts";
 import { windowOf, type QueueSetup } from "./setup.ts";
 
@@ -113,13 +113,13 @@ export class Delivery {
       this.#pause(now, true);
       this.#apply(consumer, messages, (message) => ({
         failures: afterCut(message),
-        visibleAt: now,
+        visibleAt: AT_ONCE,
       }));
     } else if (outcome.outcome === "busy" || outcome.outcome === "scriptNotFound") {
       // The worker has not seen them, so it was no attempt.
       this.#pause(now, outcome.outcome === "scriptNotFound");
       const seqs = messages.map(({ seq }) => seq);
-      this.#store.putBack(seqs, now, windowOf(consumer));
+      this.#store.putBack(seqs, windowOf(consumer));
     } else {
       this.#pauses = 0;
       const { result = { messages: {} } } = outcome;
@@ -128,9 +128,8 @@ export class Delivery {
         const retry = wordOn(id, result, handled);
         if (!retry) return undefined;
         const batchDelay = result.all?.action === "retry" ? result.all.delaySeconds : undefined;
-        const delay =
-          [retry.delaySeconds, batchDelay].find(isDelay) ?? consumer.settings.retry_delay;
-        return { failures: failures + 1, visibleAt: now + delay * 1000 };
+        const delay = retry.delaySeconds ?? batchDelay ?? consumer.settings.retry_delay;
+        return { failures: failures + 1, visibleAt: visibleAfter(now, delay) };
       });
     }
   }

@@ -9,16 +9,41 @@ export const MAX_DELAY_SECONDS = 86_400;
 /** What a queue may hold: 25 GB. */
 export const MAX_BACKLOG_BYTES = 25_000_000_000;
 
-/** Fails if the messages are more, or together larger, than one call may send. */
-export function checkBatch(messages: StorableMessage[]): void {
+// https://developers.cloudflare.com/queues/reference/error-codes/
+const CODES = {
+  messageMetadata: 10203,
+  messageSize: 10204,
+  batchSize: 10205,
+  batchCount: 10206,
+  storageLimit: 10251,
+} as const;
+
+/** What Cloudflare says of a message that it does not take: the code comes last. */
+function refusal(code: keyof typeof CODES, message: string): Error {
+  return new Error(`${message} (${CODES[code]})`);
+}
+
+/**
+ * Fails if the messages are more, or together larger, than one call may send, or if the queue would hold
+ * too much with them.
+ */
+export function checkBatch(messages: StorableMessage[], backlogBytes: number): void {
   if (messages.length > MAX_BATCH_MESSAGES) {
-    throw new Error(
+    throw refusal(
+      "batchCount",
       `batch message count of ${messages.length} exceeds limit of ${MAX_BATCH_MESSAGES}`,
     );
   }
   const bytes = messages.reduce((sum, message) => sum + message.bytes, 0);
   if (bytes > MAX_BATCH_BYTES) {
-    throw new Error(`batch size of ${bytes} bytes exceeds limit of ${MAX_BATCH_BYTES}`);
+    throw refusal("batchSize", `batch size of ${bytes} bytes exceeds limit of ${MAX_BATCH_BYTES}`);
+  }
+  const total = backlogBytes + bytes;
+  if (total > MAX_BACKLOG_BYTES) {
+    throw refusal(
+      "storageLimit",
+      `Queue backlog of ${total} bytes exceeds limit of ${MAX_BACKLOG_BYTES}`,
+    );
   }
 }
 
@@ -30,13 +55,17 @@ export function toStorable(
 ): StorableMessage {
   const delay = delaySeconds ?? defaultDelaySeconds;
   if (!isDelay(delay)) {
-    throw new Error(
+    throw refusal(
+      "messageMetadata",
       `message delay ${delay} is invalid: must be an integer between 0 and ${MAX_DELAY_SECONDS} (seconds)`,
     );
   }
   const bytes = sizeOf({ body, contentType });
   if (bytes > MAX_MESSAGE_BYTES) {
-    throw new Error(`message length of ${bytes} bytes exceeds limit of ${MAX_MESSAGE_BYTES}`);
+    throw refusal(
+      "messageSize",
+      `message length of ${bytes} bytes exceeds limit of ${MAX_MESSAGE_BYTES}`,
+    );
   }
   return {
     contentType,
@@ -49,8 +78,13 @@ export function toStorable(
   };
 }
 
-export const isDelay = (seconds: unknown): seconds is number =>
+const isDelay = (seconds: unknown): seconds is number =>
   Number.isInteger(seconds) && (seconds as number) >= 0 && (seconds as number) <= MAX_DELAY_SECONDS;
+
+/** When a message is visible again that is retried with the delay, which a handler may have got wrong. */
+export function visibleAfter(now: number, delaySeconds: number): number {
+  return now + Math.min(Math.max(Math.trunc(delaySeconds) || 0, 0), MAX_DELAY_SECONDS) * 1000;
+}
 
 const encoder = new TextEncoder();
 
@@ -67,11 +101,12 @@ function sizeOf({ body, contentType }: Pick<NewMessage, "body" | "contentType">)
     case "v8":
       return estimate(body, new Set());
     default:
-      throw new Error(
-        `message content type ${String(contentType)} is invalid; if specified, must be one of 'text', 'json', 'bytes', or 'v8'`,
+      throw refusal(
+        "messageMetadata",
+        `message content type ${String(contentType)} is invalid: must be one of json, text, bytes, v8`,
       );
   }
-  throw new Error(`message body is not of content type ${contentType}`);
+  throw refusal("messageMetadata", `message body is not of content type ${contentType}`);
 }
 
 // What V8 writes before each value, more or less.

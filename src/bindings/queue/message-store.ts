@@ -73,6 +73,9 @@ CREATE TABLE IF NOT EXISTS totals (count INTEGER NOT NULL, bytes INTEGER NOT NUL
 INSERT INTO totals SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM totals);
 `;
 
+/** When messages are visible that have waited already, for the window, too. */
+export const AT_ONCE = 0;
+
 /** Rows removed in one piece where many must go: some milliseconds. */
 const SLICE = 500;
 
@@ -109,6 +112,7 @@ export class MessageStore {
   // All messages up to here have been purged: they are not counted any more, though some may still
   // have to be removed.
   #purgedSeq: number;
+  #closed = false;
 
   /** Opens the store after a start of the object: what its predecessor had taken is there again. */
   constructor(storage: DurableObjectStorage) {
@@ -128,11 +132,9 @@ export class MessageStore {
     this.#lastSeq = last ?? 0;
     this.#purgedSeq = storage.kv.get<number>("purged") ?? 0;
     storage.transactionSync(() => {
-      const now = Date.now();
-      this.#groups.release(now);
+      this.#groups.release(AT_ONCE);
       this.#sql.exec(
-        `UPDATE messages SET visible_at = ? WHERE ${UNORDERED} AND visible_at IS NULL`,
-        now,
+        `UPDATE messages SET visible_at = ${AT_ONCE} WHERE ${UNORDERED} AND visible_at IS NULL`,
       );
     });
   }
@@ -146,9 +148,19 @@ export class MessageStore {
     return this.#bytes;
   }
 
+  /** The place of the message that was put in last. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** The storage is gone: what comes back from deliveries is passed over from now on. */
+  close(): void {
+    this.#closed = true;
+  }
+
   /** Whether purged messages are still to be removed; until then there is nothing to take. */
   get purging(): boolean {
-    return this.#purgedSeq > 0;
+    return this.#purgedSeq > 0 && !this.#closed;
   }
 
   backlog(): Backlog {
@@ -240,8 +252,28 @@ export class MessageStore {
   /** Takes messages that are visible for a batch: others do not get them until they are settled. */
   take(key: string | undefined, limit: number, now: number): TakenMessage[] {
     return this.#storage.transactionSync(() => {
-      const taken = this.#takeVisible(key, limit, now, null, undefined);
+      const taken = this.#takeVisible(key, limit, now, null, null);
       if (key !== undefined && taken.length > 0) this.#groups.taken(key);
+      return taken;
+    });
+  }
+
+  /** Takes messages that nobody has, visible or not, in the order in which they were put in. */
+  takeAny(afterSeq: number, limit: number, window: Window): TakenMessage[] {
+    if (this.purging) return [];
+    const seqs = this.#sql.exec<{ seq: number }>(
+      `SELECT seq FROM messages WHERE seq > ? AND visible_at IS NOT NULL AND lease IS NULL
+        ORDER BY seq LIMIT ?`,
+      afterSeq,
+      limit,
+    );
+    return this.#storage.transactionSync(() => {
+      const taken = this.#mark(
+        [...seqs].map(({ seq }) => seq),
+        null,
+        null,
+      );
+      for (const key of keysOf(taken)) this.#groups.update(key, 0, window);
       return taken;
     });
   }
@@ -271,14 +303,19 @@ export class MessageStore {
     limit: number,
     now: number,
     visibleAt: number | null,
-    lease: string | undefined,
+    lease: string | null,
   ): TakenMessage[] {
     const seqs = key === undefined ? this.#visible(limit, now) : this.#run(key, limit, now);
+    return this.#mark(seqs, visibleAt, lease);
+  }
+
+  #mark(seqs: number[], visibleAt: number | null, lease: string | null): TakenMessage[] {
+    if (seqs.length === 0) return [];
     const rows = this.#sql.exec<MessageRow>(
       `UPDATE messages SET visible_at = ?, attempts = attempts + 1, lease = ?
         WHERE seq IN (SELECT value FROM json_each(?)) RETURNING ${COLUMNS}`,
       visibleAt,
-      lease ?? null,
+      lease,
       JSON.stringify(seqs),
     );
     // The order of what an UPDATE returns is not defined.
@@ -326,6 +363,7 @@ export class MessageStore {
 
   /** What has become of messages taken: gone, to be tried again, or given up. */
   settle(acked: number[], again: Again[], givenUp: number[], window: Window): void {
+    if (this.#closed) return;
     this.#storage.transactionSync(() => {
       const touched = new Map<string, number>();
       this.#remove(acked, touched);
@@ -345,17 +383,16 @@ export class MessageStore {
   }
 
   /** The messages were not given to anyone after all. */
-  putBack(seqs: number[], visibleAt: number, window: Window): void {
+  putBack(seqs: number[], window: Window): void {
+    if (this.#closed) return;
     this.#storage.transactionSync(() => {
-      const keys = new Set<string>();
       const rows = this.#sql.exec<{ ordering_key: string | null }>(
-        `UPDATE messages SET visible_at = ?, attempts = attempts - 1
+        `UPDATE messages SET visible_at = ${AT_ONCE}, attempts = attempts - 1
           WHERE seq IN (SELECT value FROM json_each(?)) RETURNING ordering_key`,
-        visibleAt,
         JSON.stringify(seqs),
       );
-      for (const row of rows) if (row.ordering_key !== null) keys.add(row.ordering_key);
-      for (const key of keys) this.#groups.update(key, 0, window);
+      const keys = [...rows].map((row) => ({ orderingKey: row.ordering_key ?? undefined }));
+      for (const key of keysOf(keys)) this.#groups.update(key, 0, window);
     });
   }
 
@@ -459,11 +496,13 @@ export class MessageStore {
 
   /** The window has changed: when batches of ordered messages are ready depends on it. */
   setWindow(window: Window): void {
+    if (this.#closed) return;
     this.#groups.setWindow(window);
   }
 
   /** Some of the messages that were given up, oldest first. */
   givenUp(limit: number): TakenMessage[] {
+    if (this.#closed) return [];
     const rows = this.#sql.exec<MessageRow>(
       `SELECT ${COLUMNS} FROM messages WHERE given_up = 1 AND seq > ? ORDER BY seq LIMIT ?`,
       this.#purgedSeq,
@@ -534,6 +573,9 @@ export class MessageStore {
     this.#bytes = totals.bytes;
   }
 }
+
+const keysOf = (messages: Pick<TakenMessage, "orderingKey">[]): Set<string> =>
+  new Set(messages.flatMap(({ orderingKey }) => orderingKey ?? []));
 
 const cloneKey = (seq: number): string => `v8/${seq}`;
 

@@ -4,8 +4,8 @@ import { log } from "../../observe/log.ts";
 import { DeadLetters, toNew, TRANSFER_COUNT } from "./dead-letters.ts";
 import { Delivery } from "./delivery.ts";
 import { queueObject } from "./enqueue.ts";
-import { checkBatch, isDelay, MAX_BACKLOG_BYTES, toStorable } from "./limits.ts";
-import { MessageStore } from "./message-store.ts";
+import { checkBatch, toStorable, visibleAfter } from "./limits.ts";
+import { MessageStore, type StorableMessage } from "./message-store.ts";
 import type {
   Backlog,
   LeaseRetry,
@@ -22,169 +22,164 @@ const LOOK_EVERY_MS = 60_000;
 const ALARM_RETRY_MS = 5_000;
 // What is due but cannot be done at once must not make alarms fire without a pause.
 const MIN_ALARM_MS = 20;
-
+// Who changes the catalog says so; should that be lost, it is found out so long after.
+const SETUP_MAX_AGE_MS = 5 * 60_000;
+// Messages are dropped so long after their time, at the most, while others come and go.
+const EXPIRY_EVERY_MS = 1_000;
 // How long something with many messages goes on before others in its process get their turn.
 const SLICE_MS = 20;
 
-/** One queue: keeps its messages and gives them to its consumer. Named by the queue's id. */
+/**
+ * One queue: keeps its messages and gives them to its consumer. Named by the queue's id.
+ *
+ * Whatever happens ends in `#look`, which does all that is due and sets the alarm for what is not: so
+ * nothing depends on memory, and a new object goes on where its predecessor was ended.
+ */
 export class QueueObject extends DurableObject<Env> {
   readonly #setup: Setup;
   readonly #store: MessageStore;
   readonly #delivery: Delivery;
   readonly #deadLetters: DeadLetters;
   #alarmAt: number | undefined;
-  #removing = false;
+  #expiredAt = 0;
+  #removing: Promise<void> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#setup = new Setup(env, ctx.id.name ?? "");
     this.#store = new MessageStore(ctx.storage);
-    this.#delivery = new Delivery(env, ctx, this.#store, () => this.#lookAgain());
+    this.#setup = new Setup(env, ctx.id.name ?? "", ({ consumer }) =>
+      this.#store.setWindow(windowOf(consumer)),
+    );
+    this.#delivery = new Delivery(env, ctx, this.#store, () => this.#look());
     this.#deadLetters = new DeadLetters(env, this.#store);
   }
 
   /** See `StateRole.sendMessages`. */
   async send(messages: NewMessage[]): Promise<Backlog> {
     const setup = await this.#existing();
-    const now = Date.now();
-    const { delivery_delay } = setup.queue.settings;
-    const storable = messages.map((message) => toStorable(message, delivery_delay, now));
-    checkBatch(storable);
-    const bytes = storable.reduce((sum, message) => sum + message.bytes, this.#store.bytes);
-    if (bytes > MAX_BACKLOG_BYTES) {
-      throw new Error(`Queue backlog of ${bytes} bytes exceeds limit of ${MAX_BACKLOG_BYTES}`);
-    }
-    this.#store.insert(storable, now, windowOf(setup.consumer));
-    const backlog = this.#store.backlog();
-    this.#look(setup);
-    return backlog;
+    this.#insert(setup, messages, (storable) => checkBatch(storable, this.#store.bytes));
+    return this.#store.backlog();
   }
 
   /** See `StateRole.enqueue`. */
   async enqueue(messages: NewMessage[]): Promise<boolean> {
     const setup = await this.#setup.get();
-    if (!setup) return false;
-    const now = Date.now();
-    const { delivery_delay } = setup.queue.settings;
-    const storable = messages.map((message) => toStorable(message, delivery_delay, now));
-    this.#store.insert(storable, now, windowOf(setup.consumer));
-    this.#look(setup);
-    return true;
+    if (setup) this.#insert(setup, messages);
+    return setup !== undefined;
   }
 
   async backlog(): Promise<Backlog> {
+    await this.#existing();
     return this.#store.backlog();
   }
 
   /** The catalog's record of the queue or of its consumer has changed. */
   async refresh(): Promise<void> {
-    const setup = await this.#setup.reload();
-    if (!setup) return;
-    this.#store.setWindow(windowOf(setup.consumer));
+    await this.#setup.load();
     this.#deadLetters.unpark();
-    this.#look(setup);
+    this.#look();
   }
 
   /** The next messages for a pull consumer, hidden from others for the time given. */
   async pull(options: PullOptions): Promise<PulledBatch> {
-    const setup = await this.#existing();
-    const { queue, consumer } = setup;
+    const { queue, consumer } = await this.#existing();
     if (consumer?.type !== "http_pull" || queue.settings.delivery_paused) {
       return { backlogCount: this.#store.count, messages: [] };
     }
-    this.#look(setup);
-    const now = Date.now();
+    // Messages that are over their time or their retries are not for anyone to pull.
+    this.#look();
     const {
       batchSize = consumer.settings.batch_size,
       visibilityTimeoutMs = consumer.settings.visibility_timeout_ms,
     } = options;
+    const now = Date.now();
     const until = now + Math.max(visibilityTimeoutMs, 1);
-    const leased = this.#store.lease(batchSize, now, until, windowOf(consumer));
-    this.#schedule(setup, now);
+    const messages = this.#store.lease(batchSize, now, until, windowOf(consumer));
+    this.#schedule(now);
     return {
       backlogCount: this.#store.count,
-      messages: leased.map(({ id, timestamp, attempts, contentType, body, leaseId }) => ({
-        id,
-        timestamp,
-        attempts,
-        contentType,
-        body,
-        leaseId,
-      })),
+      messages: messages.map(({ id, timestamp, attempts, contentType, body, leaseId }) => {
+        return { id, timestamp, attempts, contentType, body, leaseId };
+      }),
     };
   }
 
   /** What a pull consumer says of messages it has leased. Leases that have ended are passed over. */
   async settle(acks: string[], retries: LeaseRetry[]): Promise<Settled> {
-    const setup = await this.#existing();
-    const { consumer } = setup;
-    const settings = consumer?.type === "http_pull" ? consumer.settings : undefined;
+    const { consumer } = await this.#existing();
+    const { max_retries = Infinity, retry_delay = 0 } = consumer?.settings ?? {};
     const now = Date.now();
     const warnings: Settled["warnings"] = {};
     const find = (leaseId: string): { seq: number; failures: number }[] => {
       const found = this.#store.leased(leaseId, now);
-      if (!found) warnings[leaseId] = "The lease has ended or was never given.";
+      if (!found) warnings[leaseId] = "The lease has ended, or was never given.";
       return found ? [found] : [];
     };
-    const acked = acks.flatMap(find).map(({ seq }) => seq);
-    const failed = retries.flatMap(({ leaseId, delaySeconds }) =>
+    const acked = acks.flatMap(find);
+    const failed = retries.flatMap(({ leaseId, delaySeconds = retry_delay }) =>
       find(leaseId).map(({ seq, failures }) => {
-        const delay = isDelay(delaySeconds) ? delaySeconds : (settings?.retry_delay ?? 0);
-        return { seq, failures: failures + 1, visibleAt: now + delay * 1000 };
+        return { seq, failures: failures + 1, visibleAt: visibleAfter(now, delaySeconds) };
       }),
     );
-    const isLast = ({ failures }: { failures: number }): boolean =>
-      settings !== undefined && failures > settings.max_retries;
-    const again = failed.filter((message) => !isLast(message));
-    const givenUp = failed.filter(isLast).map(({ seq }) => seq);
-    this.#store.settle(acked, again, givenUp, windowOf(consumer));
-    this.#look(setup);
+    this.#store.settle(
+      acked.map(({ seq }) => seq),
+      failed.filter(({ failures }) => failures <= max_retries),
+      failed.filter(({ failures }) => failures > max_retries).map(({ seq }) => seq),
+      windowOf(consumer),
+    );
+    this.#look();
     return { ackCount: acked.length, retryCount: failed.length, warnings };
   }
 
   /** Drops all messages. */
   async purge(): Promise<void> {
+    await this.#existing();
     this.#store.purge();
-    this.ctx.waitUntil(this.#removePurged());
+    this.#look();
   }
 
   /** Drops all messages for good: the queue is gone. */
   async destroy(): Promise<void> {
-    await this.purge();
-    await this.#setup.reload();
+    this.#setup.current = undefined;
+    this.#store.close();
+    await this.ctx.storage.deleteAll();
   }
 
   /**
-   * Moves all messages to another queue, as new ones with their ids; how many. For what has been put
-   * aside in a dead letter queue.
+   * Moves all messages that nobody has at the moment to another queue, as new ones with their ids; how
+   * many. For what has been put aside in a dead letter queue.
    */
   async redrive(toQueueId: string): Promise<number> {
-    const { consumer } = await this.#existing();
+    const { queue, consumer } = await this.#existing();
+    if (toQueueId === queue.id) throw new Error(`Queue ${toQueueId} cannot be moved to itself.`);
     const window = windowOf(consumer);
-    const target = queueObject(this.env, toQueueId);
+    const last = this.#store.lastSeq;
     let moved = 0;
-    for (;;) {
-      const messages = this.#store.take(undefined, TRANSFER_COUNT, Date.now());
-      if (messages.length === 0) return moved;
+    for (let at = 0; at < last;) {
+      const messages = this.#store.takeAny(at, TRANSFER_COUNT, window);
+      if (messages.length === 0) break;
+      at = messages.at(-1)?.seq ?? last;
       const seqs = messages.map(({ seq }) => seq);
       let accepted = false;
       try {
-        accepted = await target.enqueue(messages.map(toNew));
+        accepted = await queueObject(this.env, toQueueId).enqueue(messages.map(toNew));
       } finally {
         if (accepted) this.#store.settle(seqs, [], [], window);
-        else this.#store.putBack(seqs, Date.now(), window);
+        else this.#store.putBack(seqs, window);
       }
       if (!accepted) throw new Error(`Queue ${toQueueId} does not exist.`);
       moved += messages.length;
     }
+    this.#look();
+    return moved;
   }
 
   override async alarm(): Promise<void> {
     this.#alarmAt = undefined;
     try {
-      const setup = await this.#setup.get();
-      if (setup) this.#look(setup);
-      else if (this.#store.count > 0) await this.purge();
+      if (Date.now() - this.#setup.loadedAt > SETUP_MAX_AGE_MS) await this.#setup.load();
+      if (this.#setup.current) this.#look();
+      else await this.destroy();
     } catch (error) {
       log("error", "queue_alarm_failed", { queue: this.ctx.id.name, message: String(error) });
       // The runtime would give up after some tries.
@@ -194,74 +189,87 @@ export class QueueObject extends DurableObject<Env> {
 
   async #existing(): Promise<QueueSetup> {
     const setup = await this.#setup.get();
-    if (!setup) throw new Error("The queue does not exist.");
+    if (!setup) throw new Error(`Queue ${this.ctx.id.name} does not exist.`);
     return setup;
   }
 
-  #lookAgain(): void {
-    const setup = this.#setup.current;
-    if (setup) this.#look(setup);
+  #insert(
+    { queue, consumer }: QueueSetup,
+    messages: NewMessage[],
+    check?: (messages: StorableMessage[]) => void,
+  ): void {
+    const now = Date.now();
+    const { delivery_delay } = queue.settings;
+    const storable = messages.map((message) => toStorable(message, delivery_delay, now));
+    check?.(storable);
+    this.#store.insert(storable, now, windowOf(consumer));
+    this.#look();
   }
 
   /** Does all that is due now and sees to it that what is due later will be done. */
-  #look(setup: QueueSetup): void {
+  #look(): void {
+    const setup = this.#setup.current;
+    if (!setup) return;
     const now = Date.now();
     const { consumer } = setup;
-    const window = windowOf(consumer);
     if (this.#store.purging) this.ctx.waitUntil(this.#removePurged());
     this.#dropExpired(setup, now);
-    this.#store.endLeases(now, consumer?.settings.max_retries ?? Infinity, window);
+    this.#store.endLeases(now, consumer?.settings.max_retries ?? Infinity, windowOf(consumer));
     this.#delivery.startReady(setup, now);
-    if (this.#store.hasGivenUp) this.ctx.waitUntil(this.#deadLetters.bury(setup, window));
-    this.#schedule(setup, now);
+    if (this.#store.hasGivenUp) this.ctx.waitUntil(this.#deadLetters.bury(setup));
+    this.#schedule(now);
   }
 
   #dropExpired({ queue, consumer }: QueueSetup, now: number): void {
+    if (now - this.#expiredAt < EXPIRY_EVERY_MS) return;
+    this.#expiredAt = now;
     const storedBefore = now - queue.settings.message_retention_period * 1000;
-    const oldest = this.#store.oldestStoredAt();
-    if (oldest === undefined || oldest >= storedBefore) return;
-    const dropped = this.#store.expire(storedBefore, windowOf(consumer));
+    const count = this.#store.expire(storedBefore, windowOf(consumer));
+    if (count === 0) return;
+    const reason = "message_retention_period is over";
     log("warn", "messages_dropped", {
       account: queue.accountId,
       queue: queue.name,
-      reason: "message_retention_period",
-      count: dropped,
+      reason,
+      count,
     });
   }
 
-  #schedule(setup: QueueSetup, now: number): void {
-    if (this.#store.count === 0 && !this.#store.purging) return;
-    const oldest = this.#store.oldestStoredAt();
+  #schedule(now: number): void {
+    const setup = this.#setup.current;
+    if (!setup || (this.#store.count === 0 && !this.#store.purging)) return;
+    // One that comes too early looks and finds out; to move it each time would cost a write.
+    if (this.#alarmAt !== undefined && this.#alarmAt <= now + MIN_ALARM_MS) return;
+    const retentionMs = setup.queue.settings.message_retention_period * 1000;
     const due = Math.min(
       now + LOOK_EVERY_MS,
       this.#delivery.nextDue(setup, now) ?? Infinity,
       this.#store.nextLeaseEnd() ?? Infinity,
       this.#deadLetters.nextDue(now) ?? Infinity,
-      oldest === undefined
-        ? Infinity
-        : oldest + setup.queue.settings.message_retention_period * 1000 + 1,
+      Math.max((this.#store.oldestStoredAt() ?? now) + retentionMs, this.#expiredAt) +
+        EXPIRY_EVERY_MS,
     );
     const at = Math.max(due, now + MIN_ALARM_MS);
-    // One that comes too early looks and finds out; to move it each time would cost a write.
     if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;
     this.#alarmAt = at;
     void this.ctx.storage.setAlarm(at);
   }
 
-  async #removePurged(): Promise<void> {
-    if (this.#removing) return;
-    this.#removing = true;
-    try {
-      let pausedAt = Date.now();
-      while (this.#store.purging) {
-        this.#store.removePurged();
-        if (Date.now() - pausedAt < SLICE_MS) continue;
-        await scheduler.wait(1);
-        pausedAt = Date.now();
-      }
-    } finally {
-      this.#removing = false;
+  #removePurged(): Promise<void> {
+    this.#removing ??= this.#removeAll().finally(() => {
+      this.#removing = undefined;
+      this.#look();
+    });
+    return this.#removing;
+  }
+
+  async #removeAll(): Promise<void> {
+    let pausedAt = Date.now();
+    while (this.#store.purging) {
+      this.#store.removePurged();
+      if (Date.now() - pausedAt < SLICE_MS) continue;
+      await scheduler.wait(1);
+      pausedAt = Date.now();
     }
-    this.#lookAgain();
   }
 }

@@ -9,31 +9,31 @@ export interface QueueSetup {
   consumer: Consumer | undefined;
 }
 
-// Who changes the catalog says so; should that be lost, it is found out so long after.
-const MAX_AGE_MS = 5 * 60_000;
-
-/** A queue's record in the catalog and its consumer, remembered. */
+/** A queue's record in the catalog and its consumer, remembered: who changes them calls `load`. */
 export class Setup {
   readonly #env: Env;
   readonly #queueId: string;
+  readonly #loaded: (setup: QueueSetup) => void;
   #loading: Promise<QueueSetup | undefined> | undefined;
-  #loadedAt = 0;
-  /** As it was when last loaded; undefined before that, and if the queue is gone. */
+  /** As last loaded; undefined before that, and if the queue is gone. */
   current: QueueSetup | undefined;
+  /** Milliseconds since 1970. */
+  loadedAt = 0;
 
-  constructor(env: Env, queueId: string) {
+  /** `loaded` is called each time that it has been loaded. */
+  constructor(env: Env, queueId: string, loaded: (setup: QueueSetup) => void) {
     this.#env = env;
     this.#queueId = queueId;
+    this.#loaded = loaded;
   }
 
-  /** As remembered, or loaded now. */
-  get(): QueueSetup | undefined | Promise<QueueSetup | undefined> {
-    const fresh = Date.now() - this.#loadedAt < MAX_AGE_MS;
-    return this.current && fresh ? this.current : (this.#loading ?? this.reload());
+  /** As remembered, else as the catalog says; undefined if the queue is gone. */
+  get(): QueueSetup | Promise<QueueSetup | undefined> {
+    return this.current ?? this.#loading ?? this.load();
   }
 
-  /** Loads what the catalog says now. */
-  reload(): Promise<QueueSetup | undefined> {
+  /** What the catalog says now. */
+  load(): Promise<QueueSetup | undefined> {
     const loading = this.#load().finally(() => {
       if (this.#loading === loading) this.#loading = undefined;
     });
@@ -44,7 +44,8 @@ export class Setup {
   async #load(): Promise<QueueSetup | undefined> {
     await prepareCatalog(this.#env);
     this.current = await loadQueue(this.#env.CATALOG, this.#queueId);
-    this.#loadedAt = Date.now();
+    this.loadedAt = Date.now();
+    if (this.current) this.#loaded(this.current);
     return this.current;
   }
 }
