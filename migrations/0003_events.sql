@@ -11,6 +11,7 @@ CREATE TABLE queues (
   delivery_delay INTEGER NOT NULL DEFAULT 0,
   message_retention_period INTEGER NOT NULL DEFAULT 345600,
   delivery_paused INTEGER NOT NULL DEFAULT 0,
+  purged_at TEXT,
   UNIQUE (account_id, name)
 );
 
@@ -57,6 +58,15 @@ CREATE TABLE database_subscriptions (
   operations TEXT NOT NULL,
   script_id TEXT REFERENCES scripts (id) ON DELETE CASCADE,
   created_at TEXT NOT NULL
+);
+
+CREATE UNIQUE INDEX database_subscriptions_of_api ON database_subscriptions (database_id, lower(table_name), queue_id)
+WHERE script_id IS NULL;
+
+-- What each database's object was told last of its subscriptions, as JSON; '' while it is told.
+CREATE TABLE database_feeds (
+  database_id TEXT PRIMARY KEY REFERENCES databases (id) ON DELETE CASCADE,
+  told TEXT NOT NULL
 );
 
 CREATE INDEX queue_consumers_by_script ON queue_consumers (script_id);

@@ -1,12 +1,13 @@
 /**
- * Measures Mayfly against workerd alone, on this machine, in one run: `npm run bench [-- --quick]`.
+ * Measures Mayfly against workerd and Miniflare alone, on this machine, in one run: `npm run bench [-- --quick]`.
  * What travels between machines are the ratios. Targets take turns, round by round, and what is
  * printed is the median of the rounds.
  */
 import { cpus, loadavg, release, type as system } from "node:os";
 import { parseArgs } from "node:util";
 import { closedLoop, oneByOne, openLoop, type Arrivals } from "./bench/load.ts";
-import { report, type Section } from "./bench/report.ts";
+import { measureQueue, type QueueRates } from "./bench/queue.ts";
+import { report, type Row, type Section } from "./bench/report.ts";
 import { median, medianRatio, quantile } from "./bench/statistics.ts";
 import { startTargets, type Target, type Targets } from "./bench/targets.ts";
 import "./build.ts";
@@ -17,6 +18,7 @@ const CONNECTIONS = 16;
 const THROUGHPUT = quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 2 };
 const FIRST = quick ? { rounds: 3, scripts: 15 } : { rounds: 5, scripts: 40 };
 const LATENCY = quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 3 };
+const QUEUE = quick ? { rounds: 3, messages: 5_000 } : { rounds: 5, messages: 20_000 };
 const RATES = [20, 100];
 const ARRIVALS = ["evenly", "at random"] as const;
 // New scripts are seldom called all at once, and what a first call leaves to be done is not the next one's.
@@ -31,6 +33,7 @@ try {
   for (const rate of RATES) {
     for (const arrivals of ARRIVALS) sections.push(await latency(rate, arrivals));
   }
+  sections.push(await queues());
   const seconds = Math.round((Date.now() - begun) / 1000);
   const [cpu] = cpus();
   console.log(
@@ -43,7 +46,7 @@ try {
   await targets.stop();
 }
 
-type Name = Exclude<keyof Targets, "firstInLoader" | "firstInMayfly" | "stop">;
+type Name = Exclude<keyof Targets, "firstInLoader" | "firstInMayfly" | "queues" | "stop">;
 
 /** Measures each of the targets once per round, in turn. */
 async function alternate<N extends string, T>(
@@ -164,6 +167,37 @@ async function latency(rate: number, arrivals: Arrivals): Promise<Section> {
       { name: "Mayfly, shared, p99", value: p99("shared") },
       { name: "workerd, load() per request, p50", value: median(p50("load")) },
       { name: "workerd, load() per request, p99", value: p99("load") },
+    ],
+  };
+}
+
+async function queues(): Promise<Section> {
+  const { rounds, messages } = QUEUE;
+  const names = ["mayfly", "mayflyOneByOne", "miniflare"] as const;
+  const runs = await alternate(rounds, names, (name) =>
+    measureQueue(targets.queues[name], messages),
+  );
+  const row = (name: string, target: (typeof names)[number], rate: keyof QueueRates): Row => {
+    const values = runs[target].map((rates) => rates[rate]);
+    const references = runs.miniflare.map((rates) => rates[rate]);
+    const ratio = medianRatio(values, references);
+    return {
+      name,
+      value: median(values),
+      ...(target !== "miniflare" && { ratio, of: "Miniflare" }),
+    };
+  };
+  return {
+    title: "Queues, messages of about 100 bytes",
+    unit: "msg/s",
+    rows: [
+      row("Mayfly, in, sendBatch of 100", "mayfly", "inBatches"),
+      row("Mayfly, in, send", "mayfly", "inSingly"),
+      row("Mayfly, out, batches of 100", "mayfly", "out"),
+      row("Mayfly, out, one batch at a time", "mayflyOneByOne", "out"),
+      row("Miniflare, in, sendBatch of 100", "miniflare", "inBatches"),
+      row("Miniflare, in, send", "miniflare", "inSingly"),
+      row("Miniflare, out, batches of 100", "miniflare", "out"),
     ],
   };
 }

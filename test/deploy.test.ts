@@ -266,7 +266,7 @@ describe("an upload is refused by the name of the field", () => {
     ["bindings", { bindings: variables }],
     ["durable_object_namespace", binding("durable_object_namespace", { class_name: "C" })],
     ["workflow", binding("workflow", { workflow_name: "w", class_name: "C" })],
-    ["queue", binding("queue", { queue_name: "q" })],
+    ["bindings.0.delivery_delay", binding("queue", { queue_name: "q", delivery_delay: 86_401 })],
     ["assets", binding("assets")],
     ["ratelimit", binding("ratelimit", { namespace_id: "1", simple: { limit: 1, period: 10 } })],
     ["analytics_engine", binding("analytics_engine", { dataset: "d" })],
@@ -287,6 +287,7 @@ describe("an upload is refused by the name of the field", () => {
   });
 
   it.each<[number, string, Record<string, unknown>]>([
+    [11000, "queue_name", binding("queue", { queue_name: "none" })],
     [10041, "namespace_id", binding("kv_namespace", { namespace_id: "0".repeat(32) })],
     [10085, "bucket_name", binding("r2_bucket", { bucket_name: "nobodys" })],
     [10143, "'nobody'", binding("service", { service: "nobody" })],

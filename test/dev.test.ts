@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { freePort, runNode } from "./harness/platform.ts";
-import { until } from "./harness/processes.ts";
+import { runNode } from "./harness/platform.ts";
+import { startWranglerDev, type WranglerDev } from "./harness/wrangler-dev.ts";
 
 const ROOT = dirname(import.meta.dirname);
 const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
@@ -31,33 +30,12 @@ test("wrangler deploy --dry-run accepts the platform", async () => {
   expect(code).toBe(0);
 });
 
-const devVars = (): Record<string, string> =>
-  Object.fromEntries(
-    readFileSync(join(ROOT, ".dev.vars"), "utf8")
-      .split("\n")
-      .map((line) => /^(\w+)="(.*)"$/.exec(line)?.slice(1) ?? ["", ""]),
-  );
-
 describe("wrangler dev", () => {
-  let port: number;
-  let child: ChildProcess;
-  let output = "";
+  let dev: WranglerDev;
   beforeAll(async () => {
-    port = await freePort();
-    child = spawn(
-      process.execPath,
-      [WRANGLER, "dev", "--port", String(port), "--inspector-port", "0", "--persist-to", folder],
-      { cwd: ROOT, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
-    );
-    child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    await until(() => output.includes("Ready on"), 50_000);
+    dev = await startWranglerDev();
   });
-  afterAll(async () => {
-    const closed = new Promise((resolve) => child.once("close", resolve));
-    child.kill("SIGTERM");
-    await closed;
-  });
+  afterAll(() => dev?.stop());
 
   test("makes the settings it needs, for their owner only", () => {
     expect(existsSync(join(ROOT, ".dev.vars"))).toBe(true);
@@ -65,22 +43,21 @@ describe("wrangler dev", () => {
   });
 
   test("runs the platform", async () => {
-    const response = await fetch(`http://localhost:${port}/_mayfly/ready`);
+    const response = await fetch(`${dev.url}/_mayfly/ready`);
     expect(response.status).toBe(200);
   });
 
   test("answers wrangler's whoami", async () => {
-    const { MAYFLY_TOKEN, MAYFLY_ACCOUNT_ID } = devVars();
     const { code, stdout } = await runNode([WRANGLER, "whoami"], {
       cwd: folder,
       env: {
         ...env,
-        CLOUDFLARE_API_BASE_URL: `http://localhost:${port}/client/v4`,
-        CLOUDFLARE_API_TOKEN: MAYFLY_TOKEN,
-        CLOUDFLARE_ACCOUNT_ID: MAYFLY_ACCOUNT_ID,
+        CLOUDFLARE_API_BASE_URL: dev.api,
+        CLOUDFLARE_API_TOKEN: dev.token,
+        CLOUDFLARE_ACCOUNT_ID: dev.accountId,
       },
     });
-    expect(stdout).toContain(MAYFLY_ACCOUNT_ID);
+    expect(stdout).toContain(dev.accountId);
     expect(code).toBe(0);
   });
 });

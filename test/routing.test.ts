@@ -307,7 +307,6 @@ describe("preview addresses", () => {
 describe("triggers that are not built", () => {
   it.each([
     ["triggers.crons", { triggers: { crons: ["* * * * *"] } }],
-    ["queues", { queues: { consumers: [{ queue: "jobs" }] } }],
     [
       "workflows",
       {
@@ -323,7 +322,6 @@ describe("triggers that are not built", () => {
 
   it.each([
     ["PUT", "triggers/plain", "triggers.events:"],
-    ["GET", "queues?name=jobs", "queues:"],
     ["PUT", "workflows/flow", "workflows:"],
   ])("are named by %s %s", async (method, path, field) => {
     const answer = await api(method, `/accounts/${platform.accountId}/${path}`);

@@ -13,7 +13,7 @@ export interface Row {
 /** A group of lines that share a unit. */
 export interface Section {
   title: string;
-  unit: "req/s" | "ms";
+  unit: "req/s" | "msg/s" | "ms";
   rows: Row[];
 }
 

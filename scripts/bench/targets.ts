@@ -7,6 +7,7 @@ import workerd from "workerd";
 import { freePort, startPlatform, type Platform } from "../../test/harness/platform.ts";
 import { upload } from "../../test/harness/upload.ts";
 import { Connection, requestBytes } from "./connection.ts";
+import { mayflyQueue, miniflareQueue, type QueueTarget } from "./queue.ts";
 
 const HERE = import.meta.dirname;
 const ROOT = dirname(dirname(HERE));
@@ -34,6 +35,8 @@ export interface Targets {
   firstInLoader(count: number): Promise<{ port: number; requests: Buffer[] }>;
   /** Requests to scripts of Mayfly that have never been called. */
   firstInMayfly(count: number): Promise<{ port: number; requests: Buffer[] }>;
+  /** All in `shared` mode; Miniflare gives out one batch at a time. */
+  queues: { mayfly: QueueTarget; mayflyOneByOne: QueueTarget; miniflare: QueueTarget };
   stop(): Promise<void>;
 }
 
@@ -66,8 +69,10 @@ export async function startTargets(): Promise<Targets> {
   start(process.execPath, [join(HERE, "node-server.js"), String(node)]);
 
   const platform = await startPlatform();
+  const miniflare = await miniflareQueue();
   const stop = async (): Promise<void> => {
     for (const child of children) child.kill();
+    await miniflare.stop();
     await platform.stop();
     rmSync(folder, { recursive: true, force: true });
   };
@@ -99,6 +104,11 @@ export async function startTargets(): Promise<Targets> {
           requests.push(requestBytes(addressOf(platform, name)));
         }
         return { port: platform.port, requests };
+      },
+      queues: {
+        mayfly: await mayflyQueue(platform, "queue", undefined),
+        mayflyOneByOne: await mayflyQueue(platform, "queue-one-by-one", 1),
+        miniflare,
       },
       stop,
     };

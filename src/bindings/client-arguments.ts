@@ -45,6 +45,20 @@ export function pick<T extends object>(
   return picked;
 }
 
+const MAX_INT = 2 ** 31 - 1;
+
+/** A member that is a whole number, as the runtime makes one of whatever is given. */
+export function toInt(value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  const number = Math.trunc(Number(value)) || 0;
+  if (number < -MAX_INT - 1 || number > MAX_INT) {
+    throw new TypeError(
+      `Value out of range. Must be between ${-MAX_INT - 1} and ${MAX_INT} (inclusive).`,
+    );
+  }
+  return number;
+}
+
 /**
  * Bytes up to this length travel in the call itself, larger bodies as streams: a call may not be
  * longer than 32 MiB, and short ones are faster in one piece.

@@ -1,4 +1,5 @@
 import { keyPrefix } from "../bindings/key-space.ts";
+import type { NotificationFilter } from "./bucket-notifications.ts";
 import { discard } from "./garbage.ts";
 import { Recent } from "./recent.ts";
 
@@ -50,15 +51,39 @@ export async function findBucket(
   return row ? fromRow(row) : undefined;
 }
 
-const recent = new Recent<Bucket>();
+/** A bucket and who is told of changes of its objects. */
+export interface WatchedBucket extends Bucket {
+  notifications: (NotificationFilter & { queueId: string })[];
+}
+
+const recent = new Recent<WatchedBucket>();
 
 /** Like `findBucket`, for the calls of bindings: remembers it for some seconds. */
 export function recentBucket(
   db: D1Database,
   accountId: string,
   name: string,
-): Promise<Bucket | undefined> {
-  return recent.get(`${accountId}/${name}`, () => findBucket(db, accountId, name));
+): Promise<WatchedBucket | undefined> {
+  return recent.get(`${accountId}/${name}`, async () => {
+    const row = await db
+      .prepare(
+        `SELECT ${COLUMNS}, (
+          SELECT json_group_array(json_object(
+            'queueId', queue_id, 'prefix', prefix, 'suffix', suffix, 'actions', json(actions)))
+          FROM bucket_notifications WHERE bucket_number = number
+        ) AS notifications FROM buckets WHERE account_id = ? AND name = ?`,
+      )
+      .bind(accountId, name)
+      .first<Row & { notifications: string }>();
+    if (!row) return undefined;
+    const notifications = JSON.parse(row.notifications) as WatchedBucket["notifications"];
+    return { ...fromRow(row), notifications };
+  });
+}
+
+/** To be called after each change of the bucket or of its notifications. */
+export function forgetBucket({ accountId, name }: Pick<Bucket, "accountId" | "name">): void {
+  recent.forget(`${accountId}/${name}`);
 }
 
 /** The account's buckets by name. */
@@ -96,7 +121,7 @@ export async function deleteBucket(db: D1Database, bucket: Bucket): Promise<void
     db.prepare("DELETE FROM buckets WHERE number = ?").bind(bucket.number),
     discard(db, "r2", keyPrefix(bucket.number)),
   ]);
-  recent.forget(`${bucket.accountId}/${bucket.name}`);
+  forgetBucket(bucket);
 }
 
 export async function setStorageClass(
@@ -108,7 +133,7 @@ export async function setStorageClass(
     .prepare("UPDATE buckets SET storage_class = ? WHERE number = ?")
     .bind(storageClass, bucket.number)
     .run();
-  recent.forget(`${bucket.accountId}/${bucket.name}`);
+  forgetBucket(bucket);
 }
 
 /** Rules that are kept with a bucket and only read whole. */

@@ -1,3 +1,4 @@
+import { randomHex } from "./crypto.ts";
 import { Recent } from "./recent.ts";
 
 /** A queue as the catalog knows it; its messages are in an object of its own. */
@@ -102,6 +103,65 @@ export async function findQueue(
   return row ? fromRow(row) : undefined;
 }
 
+/** The new queue, or undefined if the account has one of this name. */
+export async function createQueue(
+  db: D1Database,
+  accountId: string,
+  name: string,
+  settings: QueueSettings,
+): Promise<Queue | undefined> {
+  const now = new Date().toISOString();
+  const queue = { id: randomHex(16), accountId, name, createdAt: now, modifiedAt: now, settings };
+  const { meta } = await db
+    .prepare(
+      `INSERT INTO queues (id, account_id, name, created_at, modified_at, delivery_delay,
+        message_retention_period, delivery_paused) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (account_id, name) DO NOTHING`,
+    )
+    .bind(queue.id, accountId, name, now, now, ...toColumns(settings))
+    .run();
+  return meta.changes === 0 ? undefined : queue;
+}
+
+/** The queue with other settings. */
+export async function updateQueue(
+  db: D1Database,
+  queue: Queue,
+  settings: QueueSettings,
+): Promise<Queue> {
+  const modifiedAt = new Date().toISOString();
+  await db
+    .prepare(
+      `UPDATE queues SET modified_at = ?, delivery_delay = ?, message_retention_period = ?,
+        delivery_paused = ? WHERE id = ?`,
+    )
+    .bind(modifiedAt, ...toColumns(settings), queue.id)
+    .run();
+  forgetQueue(queue);
+  return { ...queue, modifiedAt, settings };
+}
+
+const toColumns = (settings: QueueSettings): number[] => [
+  settings.delivery_delay,
+  settings.message_retention_period,
+  settings.delivery_paused ? 1 : 0,
+];
+
+/** When the queue's messages were last purged, ISO 8601 in UTC; null if never. */
+export async function getPurgedAt(db: D1Database, queueId: string): Promise<string | null> {
+  return db.prepare("SELECT purged_at FROM queues WHERE id = ?").bind(queueId).first("purged_at");
+}
+
+export async function setPurgedAt(db: D1Database, queueId: string, at: string): Promise<void> {
+  await db.prepare("UPDATE queues SET purged_at = ? WHERE id = ?").bind(at, queueId).run();
+}
+
+/** Forgets the queue with its consumer and all that points to it by id; its object is for the caller. */
+export async function deleteQueue(db: D1Database, queue: Queue): Promise<void> {
+  await db.prepare("DELETE FROM queues WHERE id = ?").bind(queue.id).run();
+  forgetQueue(queue);
+}
+
 const recent = new Recent<Queue>();
 
 /** Like `findQueue`, for the calls of bindings: remembers it for some seconds. */
@@ -118,6 +178,12 @@ export function forgetQueue({ accountId, name }: Pick<Queue, "accountId" | "name
   recent.forget(`${accountId}/${name}`);
 }
 
+/** A queue and who takes its messages. */
+export interface ConsumedQueue {
+  queue: Queue;
+  consumer: Consumer | undefined;
+}
+
 interface ConsumedRow extends Row {
   consumer_id: string | null;
   type: Consumer["type"];
@@ -127,21 +193,34 @@ interface ConsumedRow extends Row {
   consumer_created_at: string;
 }
 
+const CONSUMED = `SELECT ${COLUMNS}, c.id AS consumer_id, c.type, s.name AS script_name,
+    c.dead_letter_queue, c.settings AS consumer_settings, c.created_at AS consumer_created_at
+  FROM queues q LEFT JOIN queue_consumers c ON c.queue_id = q.id
+  LEFT JOIN scripts s ON s.id = c.script_id`;
+
 /** The queue and who takes its messages: all that its object goes by; undefined if it is gone. */
 export async function loadQueue(
   db: D1Database,
   queueId: string,
-): Promise<{ queue: Queue; consumer: Consumer | undefined } | undefined> {
-  const row = await db
-    .prepare(
-      `SELECT ${COLUMNS}, c.id AS consumer_id, c.type, s.name AS script_name, c.dead_letter_queue,
-        c.settings AS consumer_settings, c.created_at AS consumer_created_at
-      FROM queues q LEFT JOIN queue_consumers c ON c.queue_id = q.id
-      LEFT JOIN scripts s ON s.id = c.script_id WHERE q.id = ?`,
-    )
-    .bind(queueId)
-    .first<ConsumedRow>();
+): Promise<ConsumedQueue | undefined> {
+  const row = await db.prepare(`${CONSUMED} WHERE q.id = ?`).bind(queueId).first<ConsumedRow>();
   return row ? { queue: fromRow(row), consumer: toConsumer(row) } : undefined;
+}
+
+/** The account's queues by name; if `names` are given, those of them that exist. */
+export async function listQueues(
+  db: D1Database,
+  accountId: string,
+  names: string[],
+): Promise<ConsumedQueue[]> {
+  const { results } = await db
+    .prepare(
+      `${CONSUMED} WHERE q.account_id = ?1
+        AND (?2 = '[]' OR q.name IN (SELECT value FROM json_each(?2))) ORDER BY q.name`,
+    )
+    .bind(accountId, JSON.stringify(names))
+    .all<ConsumedRow>();
+  return results.map((row) => ({ queue: fromRow(row), consumer: toConsumer(row) }));
 }
 
 function toConsumer(row: ConsumedRow): Consumer | undefined {

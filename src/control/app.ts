@@ -5,12 +5,15 @@ import { authenticate, type Principal } from "./auth.ts";
 import { drain } from "./drain.ts";
 import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
+import { cronRuns } from "./cron-runs.ts";
 import { d1 } from "./d1.ts";
+import { databaseSubscriptions } from "./database-subscriptions.ts";
 import { deployments } from "./deployments.ts";
 import { graphql } from "./graphql.ts";
 import { invocations } from "./invocations.ts";
 import { kv } from "./kv.ts";
 import { links } from "./links.ts";
+import { queues } from "./queues.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
@@ -55,8 +58,11 @@ for (const resource of [
   kv,
   r2,
   d1,
+  databaseSubscriptions,
+  queues,
   tokens,
   invocations,
+  cronRuns,
 ]) {
   control.route("/accounts/:account_id", resource);
 }

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { declareSubscriptions } from "../catalog/database-subscriptions.ts";
 import { currentDeployment, insertDeployment } from "../catalog/deployments.ts";
 import { rememberSource, withoutSecret } from "../catalog/load-source.ts";
 import { storeModules } from "../catalog/modules.ts";
@@ -7,11 +8,14 @@ import { getScript, insertScript, type Script } from "../catalog/scripts.ts";
 import { insertSecrets } from "../catalog/secrets.ts";
 import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
 import { insertVersion, latestVersion, type Version } from "../catalog/versions.ts";
+import { refreshSchedules } from "../triggers/cron/scheduler.ts";
+import { updateFeeds } from "../triggers/database/update-feeds.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
 import { originOf } from "./origin.ts";
 import { accountOf } from "./script.ts";
+import { refuseIfConsumer } from "./queue-consumers.ts";
 import { startOnce } from "./start-version.ts";
 import { MAX_VARIABLES } from "./upload-limits.ts";
 import type { MayflySettings } from "./upload-metadata.ts";
@@ -62,7 +66,11 @@ export async function createVersion(
     if (latest && (await isRepetition(c, latest, options))) return latest;
     const saved = await save(c, scriptName, options, await draft(latest, script), latest);
     if (!saved) continue;
-    if (options.deploy) await invalidate(c);
+    if (options.deploy) {
+      await invalidate(c);
+      await refreshSchedules(c.env, saved.scriptId);
+      await updateFeeds(c.env, c.executionCtx as ExecutionContext);
+    }
     return saved;
   }
   throw new ApiError(
@@ -112,6 +120,7 @@ async function save(
     bindings,
   };
   const { startupTimeMs, handlers } = await startOnce(c, source);
+  if (latest && !handlers.includes("queue")) await refuseIfConsumer(c, latest.scriptId);
   await storeModules(c.env, modules);
 
   const { mayfly } = draft.metadata;
@@ -153,6 +162,7 @@ async function save(
     const deploymentId = crypto.randomUUID();
     statements.push(
       insertDeployment(db, { id: deploymentId, createdAt, ...origin, annotations, versions }),
+      ...declareSubscriptions(db, id),
     );
   }
   // Only as long as the script is unknown, so that one deleted meanwhile does not come back empty.

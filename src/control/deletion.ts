@@ -1,9 +1,13 @@
 import { Hono, type Context } from "hono";
+import { queuesConsumedBy } from "../catalog/queue-consumers.ts";
 import { deleteScript, listReferences } from "../catalog/references.ts";
+import { refreshSchedules } from "../triggers/cron/scheduler.ts";
+import { updateFeeds } from "../triggers/database/update-feeds.ts";
 import type { ControlEnv } from "./app.ts";
 import { success } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
+import { refreshQueues } from "./queue.ts";
 import { accountOf, scriptOf } from "./script.ts";
 
 /** `wrangler delete`: what depends on a script, and its end. */
@@ -46,7 +50,14 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
       );
     }
   }
+  const consumed = await queuesConsumedBy(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
+  await refreshSchedules(c.env, id);
+  await updateFeeds(c.env, c.executionCtx as ExecutionContext);
+  await refreshQueues(
+    c.env,
+    consumed.map((queue) => queue.id),
+  );
   return success(null);
 }

@@ -1,5 +1,6 @@
 import { Hono, type Context } from "hono";
 import * as z from "zod";
+import { declareSubscriptions } from "../catalog/database-subscriptions.ts";
 import {
   currentDeployment,
   insertDeployment,
@@ -9,6 +10,8 @@ import {
 import type { Script } from "../catalog/scripts.ts";
 import { openSecrets } from "../catalog/secrets.ts";
 import { findVersions, type Version } from "../catalog/versions.ts";
+import { refreshSchedules } from "../triggers/cron/scheduler.ts";
+import { updateFeeds } from "../triggers/database/update-feeds.ts";
 import type { ControlEnv } from "./app.ts";
 import { readJson } from "./body.ts";
 import { success } from "./envelope.ts";
@@ -76,9 +79,14 @@ deployments.post("/workers/scripts/:script_name/deployments", async (c) => {
     },
     versions,
   };
-  const { meta } = await insertDeployment(db, deployment).run();
-  if (meta.changes === 0) throw unknownScript(script.name);
+  const [inserted] = await db.batch([
+    insertDeployment(db, deployment),
+    ...declareSubscriptions(db, versions[0]?.version_id ?? ""),
+  ]);
+  if (inserted?.meta.changes === 0) throw unknownScript(script.name);
   await invalidate(c);
+  await refreshSchedules(c.env, script.id);
+  await updateFeeds(c.env, c.executionCtx as ExecutionContext);
   return success(toDeploymentResult({ ...deployment, scriptId: script.id }));
 });
 

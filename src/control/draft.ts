@@ -4,6 +4,7 @@ import type { SourceBinding } from "../catalog/source.ts";
 import type { Version } from "../catalog/versions.ts";
 import type { ControlEnv } from "./app.ts";
 import type { VersionDraft } from "./create-version.ts";
+import { checkDatabaseChanges } from "./declared-database-changes.ts";
 import { resolveBindings } from "./resolve-bindings.ts";
 import type { Upload } from "./upload.ts";
 
@@ -26,10 +27,12 @@ export async function draftOfUpload(
     observability: _observability,
     ...rest
   } = metadata;
+  const bindings = await resolveBindings(c, metadata, scriptName, latest);
+  await checkDatabaseChanges(c, metadata.mayfly?.database_changes, bindings);
   return {
     mainModule: main_module,
     modules,
-    bindings: await resolveBindings(c, metadata, scriptName, latest),
+    bindings,
     compatibilityDate: compatibility_date,
     compatibilityFlags: compatibility_flags,
     annotations: { ...annotations, "workers/triggered_by": "upload" },

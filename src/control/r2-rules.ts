@@ -32,6 +32,8 @@ const OnDate = z.strictObject({
 });
 const AgeOrDate = z.discriminatedUnion("type", [Age, OnDate]);
 
+export type LifecycleRule = z.output<typeof LifecycleBody>["rules"][number];
+
 /** https://developers.cloudflare.com/api/resources/r2/subresources/buckets/subresources/lifecycle/ */
 export const LifecycleBody = z.strictObject({
   rules: z

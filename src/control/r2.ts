@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import * as z from "zod";
 import { R2Store } from "../bindings/r2/store.ts";
+import { listActiveBuckets } from "../catalog/bucket-notifications.ts";
 import {
   type Bucket,
   type BucketRules,
@@ -12,10 +13,12 @@ import {
   setStorageClass,
 } from "../catalog/buckets.ts";
 import { removeGarbage } from "../catalog/garbage.ts";
+import { bucketObject } from "../triggers/bucket/notify.ts";
 import type { ControlEnv } from "./app.ts";
 import { parse, readJson } from "./body.ts";
 import { success } from "./envelope.ts";
 import { ApiError, invalid, notBuilt } from "./error.ts";
+import { eventNotifications } from "./event-notifications.ts";
 import { answer, checkJurisdiction, R2_CODES, requireBucket } from "./r2-bucket.ts";
 import { r2Objects } from "./r2-objects.ts";
 import { CorsBody, LifecycleBody } from "./r2-rules.ts";
@@ -112,7 +115,11 @@ r2.delete(BUCKET, async (c) => {
       "The bucket you tried to delete is not empty. Delete its objects first.",
     );
   }
+  const active = await listActiveBuckets(c.env.CATALOG);
   await deleteBucket(c.env.CATALOG, bucket);
+  if (active.some(({ number }) => number === bucket.number)) {
+    await bucketObject(c.env, bucket.number).retire();
+  }
   c.executionCtx.waitUntil(removeGarbage(c.env));
   return success(null);
 });
@@ -128,16 +135,29 @@ for (const { kind, body } of RULES) {
   r2.put(`${BUCKET}/${kind}`, async (c) => {
     const bucket = await requireBucket(c);
     const { rules } = await readJson(c, body, R2_CODES.malformed);
-    await setRules(c.env.CATALOG, bucket, kind, rules);
+    await replaceRules(c, bucket, kind, rules);
     return success(null);
   });
   r2.delete(`${BUCKET}/${kind}`, async (c) => {
-    await setRules(c.env.CATALOG, await requireBucket(c), kind, []);
+    await replaceRules(c, await requireBucket(c), kind, []);
     return success(null);
   });
 }
 
+async function replaceRules(
+  c: Context<ControlEnv>,
+  bucket: Bucket,
+  kind: BucketRules,
+  rules: unknown[],
+): Promise<void> {
+  const before = await getRules(c.env.CATALOG, bucket, kind);
+  await setRules(c.env.CATALOG, bucket, kind, rules);
+  if (kind !== "lifecycle" || before.length + rules.length === 0) return;
+  await bucketObject(c.env, bucket.number).applyLifecycle(bucket);
+}
+
 r2.route("/", r2Objects);
+r2.route("/", eventNotifications);
 
 const NOT_BUILT: Record<string, string> = {
   lock: "bucket locks are",
@@ -154,9 +174,6 @@ for (const [feature, what] of Object.entries(NOT_BUILT)) {
     });
   }
 }
-r2.all("/event_notifications/r2/*", () => {
-  throw notBuilt("event_notifications", "event notifications are");
-});
 
 const accountOf = (c: Context<ControlEnv>): string => c.req.param("account_id") ?? "";
 

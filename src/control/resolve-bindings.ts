@@ -3,12 +3,14 @@ import { findBucket } from "../catalog/buckets.ts";
 import { findDatabase } from "../catalog/databases.ts";
 import { withSecret } from "../catalog/load-source.ts";
 import { findNamespace } from "../catalog/namespaces.ts";
+import { findQueue } from "../catalog/queues.ts";
 import { getScript } from "../catalog/scripts.ts";
 import { openSecrets } from "../catalog/secrets.ts";
 import type { SourceBinding } from "../catalog/source.ts";
 import type { Version } from "../catalog/versions.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
+import { QUEUE_CODES } from "./queue.ts";
 import { accountOf } from "./script.ts";
 import type { UploadMetadata } from "./upload-metadata.ts";
 
@@ -93,6 +95,15 @@ async function checkTarget(
         400,
         10021,
         `binding ${name} of type d1 must have a valid \`id\` specified`,
+      );
+    }
+    case "queue": {
+      const queue = binding.queue_name;
+      if (await findQueue(db, account, queue)) return;
+      throw new ApiError(
+        400,
+        QUEUE_CODES.noQueue,
+        `binding ${name}: Queue '${queue}' not found, its queue_name must be one of this account's`,
       );
     }
     case "service": {

@@ -10,6 +10,7 @@ import { success } from "./envelope.ts";
 import { notBuilt } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
 import { parseRoute, replaceRoutes, scriptRoute, toRouteResult } from "./routes.ts";
+import { schedules } from "./schedules.ts";
 import { accountOf, scriptOf } from "./script.ts";
 
 /** What causes a script's events: addresses, routes, custom domains, schedules. */
@@ -17,10 +18,10 @@ export const triggers = new Hono<ControlEnv>();
 
 // Until it says otherwise, a script has previews where it has an address.
 const address = z.object({ enabled: z.boolean(), previews_enabled: z.boolean().optional() });
-const schedules = z.array(z.object({ cron: z.string() }));
 
 triggers.route("/", domains);
 triggers.route("/", deletion);
+triggers.route("/", schedules);
 
 triggers.get("/workers/scripts/:script_name/subdomain", async (c) => {
   const { workersDev, previews } = await scriptOf(c);
@@ -64,23 +65,8 @@ triggers.put("/workers/scripts/:script_name/routes", async (c) => {
   return success((await listScriptRoutes(c.env.CATALOG, scriptId)).map(toRouteResult));
 });
 
-triggers.get("/workers/scripts/:script_name/schedules", async (c) => {
-  await scriptOf(c);
-  return success({ schedules: [] });
-});
-
-triggers.put("/workers/scripts/:script_name/schedules", async (c) => {
-  await scriptOf(c);
-  const crons = await readJson(c, schedules, 10001);
-  if (crons.length > 0) throw notBuilt("triggers.crons", "cron triggers are");
-  return success({ schedules: [] });
-});
-
 triggers.all("/triggers/:script_name", () => {
   throw notBuilt("triggers.events", "event triggers are");
-});
-triggers.on(["GET", "POST", "PUT", "PATCH", "DELETE"], ["/queues", "/queues/*"], () => {
-  throw notBuilt("queues", "queues are");
 });
 triggers.on(["GET", "POST", "PUT", "PATCH", "DELETE"], ["/workflows", "/workflows/*"], () => {
   throw notBuilt("workflows", "Workflows are");

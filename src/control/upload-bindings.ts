@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { notBuilt, invalid } from "./error.ts";
+import { DELAY_SECONDS } from "./queue-settings.ts";
 import { MAX_VARIABLE_BYTES } from "./upload-limits.ts";
 
 // `env` is an object: this name would set its prototype and not a member.
@@ -32,6 +33,12 @@ const binding = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("json"), name, json }),
   z.strictObject({ type: z.literal("kv_namespace"), name, namespace_id: z.string() }),
   z.strictObject({ type: z.literal("r2_bucket"), name, bucket_name: z.string() }),
+  z.strictObject({
+    type: z.literal("queue"),
+    name,
+    queue_name: z.string(),
+    delivery_delay: DELAY_SECONDS.exactOptional(),
+  }),
   // Whether the id is one is for Cloudflare's own message, which wrangler recognizes.
   z.strictObject({ type: z.literal("d1"), name, id: z.string().default("") }),
   z.strictObject({
@@ -59,6 +66,7 @@ const BUILT = new Set([
   "kv_namespace",
   "r2_bucket",
   "d1",
+  "queue",
   "service",
   "version_metadata",
   "inherit",
@@ -67,7 +75,6 @@ const BUILT = new Set([
 const NOT_BUILT = new Map([
   ["durable_object_namespace", "Durable Objects are"],
   ["workflow", "Workflows are"],
-  ["queue", "queues are"],
   ["assets", "static assets are"],
   ["ratelimit", "rate limits are"],
   ["analytics_engine", "Analytics Engine is"],

@@ -1,10 +1,12 @@
 import * as z from "zod";
+import { CATCH_UP_POLICIES } from "../triggers/cron/catch-up.ts";
 import { parse, parseJson } from "./body.ts";
 import {
   checkCompatibilityDate,
   checkCompatibilityFlags,
   OLDEST_COMPATIBILITY_DATE,
 } from "./compatibility.ts";
+import { declaredDatabaseChanges } from "./declared-database-changes.ts";
 import { ApiError, invalid, notBuilt } from "./error.ts";
 import { bindings, refuseUnknownTypes } from "./upload-bindings.ts";
 import { MAX_ANNOTATION_LENGTH, MAX_METADATA_BYTES, MAX_WALL_TIME_MS } from "./upload-limits.ts";
@@ -15,6 +17,10 @@ export const mayflySettings = z.strictObject({
   isolation: z.enum(["shared", "request"]).exactOptional(),
   /** Wall time until a response must have begun, in milliseconds. Default: 30 seconds. */
   wall_time_ms: z.int().min(1).max(MAX_WALL_TIME_MS).exactOptional(),
+  /** Tables whose changes go to queues while the version is deployed. */
+  database_changes: declaredDatabaseChanges.exactOptional(),
+  /** Which of the cron slots that passed while the platform was down are run. Default: `latest`. */
+  cron_catch_up: z.enum(CATCH_UP_POLICIES).exactOptional(),
 });
 
 export type MayflySettings = z.output<typeof mayflySettings>;

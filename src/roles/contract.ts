@@ -17,7 +17,7 @@ import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
 import type { Sample } from "../observe/metrics.ts";
-import type { TableSubscription } from "../triggers/database/protocol.ts";
+import type { Feed } from "../triggers/database/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** Holds the platform's own data. Runs no code and no SQL of a user. */
@@ -49,6 +49,8 @@ export interface StateRole {
   enqueue(queueId: string, messages: NewMessage[]): Promise<boolean>;
   /** The numbers of all executors together, for the metrics. */
   sampleExecutors(): Promise<Sample>;
+  /** Like `enqueue`, for the default account's queue of this name: messages of a native queue. */
+  takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
   /** Keeps finished invocations: a JSON array of `Invocation`, as text, which costs least to pass on. */
   record(invocations: string): Promise<void>;
 }
@@ -67,8 +69,8 @@ export interface ShardRole {
   info(databaseId: string): Promise<{ sizeBytes: number; tables: number }>;
   /** Removes the database's data for good. */
   destroy(databaseId: string): Promise<void>;
-  /** Has changes of the tables sent to queues from now on, and of no others. */
-  subscribe(databaseId: string, subscriptions: TableSubscription[]): Promise<void>;
+  /** Has changes of the feed's tables sent to queues from now on, and of no others. */
+  subscribe(feed: Feed): Promise<void>;
 }
 
 /** Runs users' code. Holds nothing that matters. */

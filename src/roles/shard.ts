@@ -8,7 +8,7 @@ import type {
   Statement,
 } from "../bindings/d1/protocol.ts";
 import type { Env } from "../env.ts";
-import type { TableSubscription } from "../triggers/database/protocol.ts";
+import type { Feed } from "../triggers/database/protocol.ts";
 import type { ShardRole } from "./contract.ts";
 import { forward } from "./forward.ts";
 
@@ -42,7 +42,7 @@ export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
     return this.#database(databaseId).destroy();
   }
 
-  subscribe(databaseId: string, subscriptions: TableSubscription[]): Promise<void> {
-    return this.#database(databaseId).subscribe(subscriptions);
+  subscribe(feed: Feed): Promise<void> {
+    return this.#database(feed.databaseId).subscribe(feed);
   }
 }

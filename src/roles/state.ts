@@ -13,6 +13,7 @@ import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
 import { sampleAll, type Sample } from "../observe/metrics.ts";
+import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
 import type { StateRole } from "./contract.ts";
 
@@ -72,6 +73,10 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
 
   async sampleExecutors(): Promise<Sample> {
     return sampleAll(this.env, this.ctx);
+  }
+
+  async takeNative(queueName: string, messages: NewMessage[]): Promise<boolean> {
+    return storeNative(this.env, queueName, messages);
   }
 
   async record(invocations: string): Promise<void> {

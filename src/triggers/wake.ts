@@ -1,4 +1,7 @@
 import type { Env } from "../env.ts";
+import { wakeBuckets } from "./bucket/wake.ts";
+import { refreshSchedules } from "./cron/scheduler.ts";
+import { updateFeeds } from "./database/update-feeds.ts";
 
 // Whoever asks whether the platform is ready wakes it, too, and may ask often.
 const PAUSE_MS = 50_000;
@@ -17,4 +20,8 @@ export async function wakeTriggers(env: Env, ctx: ExecutionContext): Promise<voi
 }
 
 /** What each kind of trigger does when the platform is woken. */
-const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<void>)[] = [];
+const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<unknown>)[] = [
+  (env) => refreshSchedules(env),
+  (env) => wakeBuckets(env),
+  updateFeeds,
+];

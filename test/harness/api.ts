@@ -1,4 +1,4 @@
-import type { Platform } from "./platform.ts";
+import type { ApiAccess } from "./platform.ts";
 
 /** An answer of the API, in short. */
 export interface Answer {
@@ -13,7 +13,7 @@ export interface Answer {
 
 /** Calls the API, by default with the root token; the path starts behind `/client/v4`. */
 export async function callApi(
-  platform: Platform,
+  platform: ApiAccess,
   method: string,
   path: string,
   body?: unknown,

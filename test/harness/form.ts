@@ -1,4 +1,4 @@
-import type { Platform } from "./platform.ts";
+import type { ApiAccess } from "./platform.ts";
 import type { Answer } from "./api.ts";
 
 /** A module of an upload: its content, and its content type unless it is an ES module. */
@@ -12,7 +12,7 @@ export const MAIN = "export default { fetch: () => new Response('ok') };";
  * `metadata.main_module` it is `index.js`, added if it is not among the modules.
  */
 export async function sendForm(
-  platform: Platform,
+  platform: ApiAccess,
   method: "PUT" | "POST",
   path: string,
   metadata: Record<string, unknown>,
@@ -27,7 +27,11 @@ export async function sendForm(
       : [module, "application/javascript+module"];
     form.set(name, new File([content], name, { type }));
   }
-  const response = await platform.fetchApi(path, { method, body: form });
+  const response = await fetch(platform.api + path, {
+    method,
+    body: form,
+    headers: { authorization: `Bearer ${platform.token}` },
+  });
   const { result, errors } = (await response.json()) as {
     result: unknown;
     errors: { code: number; message: string }[];

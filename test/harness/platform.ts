@@ -30,15 +30,19 @@ export interface CommandOptions {
   env?: Record<string, string | undefined>;
 }
 
-/** A platform started by the real `mayfly start`. */
-export interface Platform {
-  /** `http://localhost:<port>` */
-  url: string;
+/** What it takes to call a platform's API. */
+export interface ApiAccess {
   /** Address of the API, without a slash at the end. */
   api: string;
   /** Root token. */
   token: string;
   accountId: string;
+}
+
+/** A platform started by the real `mayfly start`. */
+export interface Platform extends ApiAccess {
+  /** `http://localhost:<port>` */
+  url: string;
   dataDir: string;
   port: number;
   /** The supervisor. */

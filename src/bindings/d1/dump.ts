@@ -1,3 +1,4 @@
+import { IS_OURS, OUTBOX } from "../../triggers/database/protocol.ts";
 import type { DumpOptions } from "./protocol.ts";
 
 /** What a dump cannot do, told to whoever asked for it. */
@@ -22,8 +23,11 @@ export interface DumpPlan {
   tables: DumpedTable[];
 }
 
-// The platform's and SQLite's own; `sqlite_sequence` is dumped with the tables that use it.
-const VISIBLE = String.raw`name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\'`;
+/**
+ * All but the platform's and SQLite's own, of tables and other parts of a schema. `sqlite_sequence` is
+ * dumped with the tables that use it.
+ */
+export const VISIBLE = String.raw`name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\' AND name <> '${OUTBOX}' AND NOT ${IS_OURS}`;
 
 /** Throws DumpError if a table is unknown or cannot be written as SQL. */
 export function planDump(sql: SqlStorage, options: DumpOptions): DumpPlan {

@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
-import { DumpError, dumpSql, planDump } from "./dump.ts";
+import { DumpError, dumpSql, planDump, VISIBLE } from "./dump.ts";
 import {
   MAX_IMPORT_MS,
   MAX_RESULT_BYTES,
@@ -14,7 +14,9 @@ import {
   type Statement,
   type StatementResult,
 } from "./protocol.ts";
-import type { TableSubscription } from "../../triggers/database/protocol.ts";
+import { Delivery } from "../../triggers/database/delivery.ts";
+import { Outbox } from "../../triggers/database/outbox.ts";
+import type { Feed } from "../../triggers/database/protocol.ts";
 import { splitStatements, StatementSplitter, toRunnable } from "./statements.ts";
 
 // Reads on their own need no transaction: they are one statement and change nothing. All else has
@@ -39,11 +41,15 @@ interface Counters {
   changes: number;
   lastRowId: number;
   size: number;
+  /** Rows that triggers have written into the outbox: they count, too, but are none of the user's. */
+  captured: number;
 }
 
 /** One D1 database. SQLite itself refuses ATTACH, most pragmas and names beginning with `_cf_`. */
 export class DatabaseObject extends DurableObject<Env> {
   readonly #sql: SqlStorage;
+  readonly #outbox: Outbox;
+  readonly #delivery: Delivery;
   #destroyed: boolean;
   // Set while a dump or an import goes on: what they read or write must be of one moment.
   #busy: Promise<void> | undefined;
@@ -55,6 +61,11 @@ export class DatabaseObject extends DurableObject<Env> {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
     this.#destroyed = ctx.storage.kv.get("destroyed") === true;
+    this.#outbox = new Outbox(ctx.storage);
+    this.#delivery = new Delivery(ctx, env, this.#outbox, async (run) => {
+      while (this.#busy) await this.#busy;
+      return run();
+    });
   }
 
   /** Runs the statements in one transaction: all of them or none. Lone `--` comments are passed over. */
@@ -107,8 +118,11 @@ export class DatabaseObject extends DurableObject<Env> {
         await runAll(splitter.end());
         if (count === 0) throw new Error(NO_STATEMENTS);
         this.#checkForeignKeys(true);
+        this.#delivery.prepare();
       });
+      this.#delivery.start();
     } catch (error) {
+      this.#outbox.refresh();
       return failure(messageOf(error));
     } finally {
       release();
@@ -161,7 +175,7 @@ export class DatabaseObject extends DurableObject<Env> {
   async info(): Promise<{ sizeBytes: number; tables: number }> {
     const { tables } = this.#sql
       .exec<{ tables: number }>(
-        String.raw`SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_cf\_%' ESCAPE '\'`,
+        `SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND ${VISIBLE}`,
       )
       .one();
     return { sizeBytes: this.#sql.databaseSize, tables };
@@ -172,6 +186,7 @@ export class DatabaseObject extends DurableObject<Env> {
     const release = await this.#acquire();
     try {
       this.#destroyed = true;
+      this.#outbox.forget();
       await this.ctx.storage.deleteAll();
       this.ctx.storage.kv.put("destroyed", true);
     } finally {
@@ -179,9 +194,15 @@ export class DatabaseObject extends DurableObject<Env> {
     }
   }
 
-  /** Has changes of the tables sent to queues from now on, and of no others. */
-  async subscribe(_subscriptions: TableSubscription[]): Promise<void> {
-    throw new Error("not built");
+  /** See `ShardRole.subscribe`. */
+  async subscribe(feed: Feed): Promise<void> {
+    while (this.#busy) await this.#busy;
+    if (this.#destroyed) return;
+    this.ctx.storage.transactionSync(() => this.#outbox.subscribe(feed));
+  }
+
+  override alarm(): Promise<void> {
+    return this.#delivery.alarm();
   }
 
   /** Waits until nothing goes on and keeps others out until the function it gives is called. */
@@ -209,10 +230,13 @@ export class DatabaseObject extends DurableObject<Env> {
           : this.ctx.storage.transactionSync(() => {
               const results = statements.map((statement) => this.#runOne(statement, budget));
               this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
+              this.#delivery.prepare();
               return results;
             });
+      this.#delivery.start();
       return { ok: true, results, bookmark: this.#nextBookmark() };
     } catch (error) {
+      this.#outbox.refresh();
       return failure(messageOf(error));
     }
   }
@@ -235,13 +259,14 @@ export class DatabaseObject extends DurableObject<Env> {
     };
   }
 
-  #exec({ sql, params }: Statement): SqlStorageCursor<Record<string, SqlValue>> {
-    if (CHANGES_SCHEMA.test(sql)) this.#hasDeferredConstraints = undefined;
-    return this.#sql.exec(sql, ...params);
+  #exec(statement: Statement): SqlStorageCursor<Record<string, SqlValue>> {
+    const changesSchema = CHANGES_SCHEMA.test(statement.sql);
+    if (changesSchema) this.#hasDeferredConstraints = undefined;
+    return this.#outbox.exec(statement, changesSchema);
   }
 
   #meta(before: Counters, duration: number, rowsRead: number, rowsWritten: number): QueryMeta {
-    const { changes, lastRowId, size } = this.#counters();
+    const { changes, lastRowId, size, captured } = this.#counters();
     return {
       served_by: "mayfly",
       served_by_primary: true,
@@ -254,7 +279,7 @@ export class DatabaseObject extends DurableObject<Env> {
         changes !== before.changes || lastRowId !== before.lastRowId || size !== before.size,
       size_after: size,
       rows_read: rowsRead,
-      rows_written: rowsWritten,
+      rows_written: rowsWritten - (captured - before.captured),
     };
   }
 
@@ -264,7 +289,8 @@ export class DatabaseObject extends DurableObject<Env> {
         "SELECT total_changes() AS changes, last_insert_rowid() AS lastRowId",
       )
       .one();
-    return { changes, lastRowId, size: this.#sql.databaseSize };
+    const captured = this.#outbox.lastSequence();
+    return { changes: changes - captured, lastRowId, size: this.#sql.databaseSize, captured };
   }
 
   /**

@@ -1,5 +1,8 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
+import { stateOf } from "../../roles/contract.ts";
+import { forward } from "../../roles/forward.ts";
+import type { Backlog, NewMessage, QueueMethods } from "./protocol.ts";
 
 /** Set by the platform when it gives a version its bindings. */
 export interface QueueProps {
@@ -10,4 +13,20 @@ export interface QueueProps {
 }
 
 /** What an isolate holds of a queue that it sends to. */
-export class QueueBinding extends WorkerEntrypoint<Env, QueueProps> {}
+export class QueueBinding extends WorkerEntrypoint<Env, QueueProps> implements QueueMethods {
+  sendMessages(messages: NewMessage[]): Promise<Backlog> {
+    const { accountId, queueName, deliveryDelay } = this.ctx.props;
+    // Only what a worker may say: neither ids nor keys.
+    const sent = messages.map(({ body, contentType, delaySeconds = deliveryDelay }) => ({
+      body,
+      contentType,
+      ...(delaySeconds !== undefined && { delaySeconds }),
+    }));
+    return forward(stateOf(this.env, this.ctx).sendMessages(accountId, queueName, sent));
+  }
+
+  backlog(): Promise<Backlog> {
+    const { accountId, queueName } = this.ctx.props;
+    return forward(stateOf(this.env, this.ctx).queueBacklog(accountId, queueName));
+  }
+}

@@ -60,7 +60,7 @@ export interface BatchResult {
   /** By message id; the first word counts. */
   messages: Record<string, { action: "ack" } | RetryAction>;
 }
-interface RetryAction {
+export interface RetryAction {
   action: "retry";
   delaySeconds?: number;
 }
@@ -87,4 +87,10 @@ export interface Settled {
   retryCount: number;
   /** By lease id: why it did not count. */
   warnings: Record<string, string>;
+}
+
+/** What an isolate holds of a queue that it sends to. */
+export interface QueueMethods {
+  sendMessages(messages: NewMessage[]): Promise<Backlog>;
+  backlog(): Promise<Backlog>;
 }

@@ -1,6 +1,8 @@
 import { RpcTarget } from "cloudflare:workers";
-import { type Bucket, recentBucket } from "../../catalog/buckets.ts";
+import { type Bucket, recentBucket, type WatchedBucket } from "../../catalog/buckets.ts";
 import type { Env } from "../../env.ts";
+import { notifying } from "../../triggers/bucket/notify.ts";
+import type { Outcome } from "../../triggers/bucket/protocol.ts";
 import { INLINE_BYTES } from "../client-arguments.ts";
 import { byteLength, KeySpace, type StoredKey } from "../key-space.ts";
 import type { FoundObject, ListedObjects, ObjectFields, R2Methods, SentBody } from "./protocol.ts";
@@ -59,24 +61,46 @@ export class R2Store extends RpcTarget implements R2Methods {
   ): Promise<ObjectFields | null> {
     const { stored, bucket } = await this.#locate("put", key);
     this.#checkSsec("put", options);
-    const object: R2Object | null = await this.#env.BUCKET.put(
-      stored.name,
-      value,
-      storedOptions("put", options, stored, bucket),
+    const nativeOptions = storedOptions("put", options, stored, bucket);
+    return notifying(
+      this.#env,
+      bucket,
+      "PutObject",
+      [{ key, name: stored.name }],
+      async () => {
+        const object: R2Object | null = await this.#env.BUCKET.put(
+          stored.name,
+          value,
+          nativeOptions,
+        );
+        return object && fieldsOf(object, key, stored, bucket);
+      },
+      (fields) => (fields ? toOutcome(fields) : "unchanged"),
     );
-    return object && fieldsOf(object, key, stored, bucket);
   }
 
-  async deleteObjects(keys: string | string[]): Promise<void> {
+  async deleteObjects(
+    keys: string | string[],
+    action: "DeleteObject" | "LifecycleDeletion" = "DeleteObject",
+  ): Promise<void> {
     const list = Array.isArray(keys) ? keys : [keys];
     if (list.length > MAX_DELETED_KEYS) {
       const message = `The number of keys in the request must be between 1 and ${MAX_DELETED_KEYS} inclusive.`;
       throw failed("delete", message, 10027);
     }
-    const { space } = await this.#bucket("delete");
+    const { space, bucket } = await this.#bucket("delete");
     for (const key of list) checkKey("delete", key);
-    const stored = await Promise.all(list.map((key) => space.toStored(key)));
-    await this.#env.BUCKET.delete(stored.map(({ name }) => name));
+    const objects = await Promise.all(
+      [...new Set(list)].map(async (key) => ({ key, name: (await space.toStored(key)).name })),
+    );
+    await notifying(
+      this.#env,
+      bucket,
+      action,
+      objects,
+      () => this.#env.BUCKET.delete(objects.map(({ name }) => name)),
+      () => "deleted",
+    );
   }
 
   async listObjects(options: R2ListOptions): Promise<ListedObjects> {
@@ -148,7 +172,14 @@ export class R2Store extends RpcTarget implements R2Methods {
   ): Promise<ObjectFields> {
     const { stored, bucket } = await this.#locate("completeMultipartUpload", key);
     const upload = this.#env.BUCKET.resumeMultipartUpload(stored.name, uploadId);
-    return fieldsOf(await upload.complete(parts), key, stored, bucket);
+    return notifying(
+      this.#env,
+      bucket,
+      "CompleteMultipartUpload",
+      [{ key, name: stored.name }],
+      async () => fieldsOf(await upload.complete(parts), key, stored, bucket),
+      toOutcome,
+    );
   }
 
   async abortUpload(key: string, uploadId: string): Promise<void> {
@@ -156,13 +187,16 @@ export class R2Store extends RpcTarget implements R2Methods {
     await this.#env.BUCKET.resumeMultipartUpload(stored.name, uploadId).abort();
   }
 
-  async #bucket(action: string): Promise<{ bucket: Bucket; space: KeySpace }> {
+  async #bucket(action: string): Promise<{ bucket: WatchedBucket; space: KeySpace }> {
     const bucket = await recentBucket(this.#env.CATALOG, this.#accountId, this.#bucketName);
     if (!bucket) throw failed(action, "The specified bucket does not exist.", 10006);
     return { bucket, space: new KeySpace(bucket.number, MAX_KEY_BYTES) };
   }
 
-  async #locate(action: string, key: string): Promise<{ bucket: Bucket; stored: StoredKey }> {
+  async #locate(
+    action: string,
+    key: string,
+  ): Promise<{ bucket: WatchedBucket; stored: StoredKey }> {
     checkKey(action, key);
     const { bucket, space } = await this.#bucket(action);
     return { bucket, stored: await space.toStored(key) };
@@ -244,6 +278,14 @@ function fieldsOf(object: R2Object, key: string, stored: StoredKey, bucket: Buck
     ...(ssecKeyMd5 !== undefined && { ssecKeyMd5 }),
   };
 }
+
+/** What a notification of a change that left this object behind needs to know. */
+const toOutcome = ({ version, size, etag, uploaded }: ObjectFields): Outcome => ({
+  version,
+  size,
+  eTag: etag,
+  uploadedAt: uploaded.getTime(),
+});
 
 /** The key up to the first delimiter after the prefix, or undefined if there is none. */
 function groupOf(key: string, prefix: string, delimiter: string): string | undefined {

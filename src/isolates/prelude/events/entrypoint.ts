@@ -14,6 +14,10 @@ import { QueueBatch } from "./message-batch.ts";
 type Handler = (event: unknown, env: unknown, ctx: unknown) => unknown;
 type EntrypointClass = new (ctx: unknown, env: unknown) => Record<string, Handler>;
 
+// https://developers.cloudflare.com/workers/configuration/compatibility-flags/#queue-consumers-dont-wait-for-ctxwaituntil-to-resolve
+const WAITS_FOR_WAIT_UNTIL =
+  !Cloudflare.compatibilityFlags["queue_consumer_no_wait_for_wait_until"];
+
 /** Calls the default export's handlers and tells how they ended. It is called by the platform only. */
 export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
   async handleQueue(batch: DeliveredBatch): Promise<QueueReport> {
@@ -41,6 +45,7 @@ export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
       await settled();
       return { error: toHandlerError(error) };
     }
+    if (name === "queue" && !WAITS_FOR_WAIT_UNTIL) return {};
     const error = await settled();
     return error === undefined ? {} : { error: toHandlerError(error) };
   }

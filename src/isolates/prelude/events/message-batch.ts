@@ -1,3 +1,4 @@
+import { pick, toInt } from "../../../bindings/client-arguments.ts";
 import type {
   BatchResult,
   DeliveredBatch,
@@ -10,8 +11,8 @@ type Said = BatchResult;
 const ignored = (call: string, earlier: string): void =>
   console.warn(`${call} after ${earlier} has no effect.`);
 
-// Like the runtime's own: the first word on a message counts, and once there is one on the batch
-// nothing said of a message counts any more.
+// Like the runtime's own: the first word on a message counts, and nothing said of it that contradicts
+// what was said of the whole batch before. A later retry may still say how long to wait.
 class QueueMessage implements Message {
   readonly id: string;
   readonly timestamp: Date;
@@ -22,7 +23,7 @@ class QueueMessage implements Message {
   constructor({ id, timestamp, contentType, body, attempts }: DeliveredMessage, said: Said) {
     this.id = id;
     this.timestamp = new Date(timestamp);
-    this.body = contentType === "json" ? JSON.parse(body as string) : toBytes(body);
+    this.body = contentType === "json" ? JSON.parse(body as string) : body;
     this.attempts = attempts;
     this.#said = said;
   }
@@ -32,29 +33,28 @@ class QueueMessage implements Message {
   }
 
   retry(options?: QueueRetryOptions): void {
-    this.#say("retry()", { action: "retry", ...delayOf(options) });
+    this.#say("retry()", { action: "retry", ...delayOf(options, "retry", "QueueMessage") });
   }
 
   #say(call: string, word: BatchResult["messages"][string]): void {
     const { all, messages } = this.#said;
     const earlier = messages[this.id];
-    if (all) {
-      if (all.action !== word.action)
-        ignored(`${call} on message ${this.id}`, `${all.action}All()`);
-    } else if (!earlier) messages[this.id] = word;
-    else if (earlier.action !== word.action) {
+    if (all && all.action !== word.action) {
+      ignored(`${call} on message ${this.id}`, `${all.action}All()`);
+    } else if (earlier && earlier.action !== word.action) {
       ignored(`${call} on message ${this.id}`, `${earlier.action}()`);
-    }
+    } else messages[this.id] = { ...earlier, ...word };
   }
 }
 
-// Bytes come by RPC as an ArrayBuffer; a consumer sees a Uint8Array.
-const toBytes = (body: unknown): unknown =>
-  body instanceof ArrayBuffer ? new Uint8Array(body) : body;
-
-function delayOf(options: QueueRetryOptions | undefined): { delaySeconds?: number } {
-  const delaySeconds = options?.delaySeconds;
-  return delaySeconds === undefined ? {} : { delaySeconds: Number(delaySeconds) };
+function delayOf(
+  options: QueueRetryOptions | undefined,
+  method: string,
+  owner: string,
+): { delaySeconds?: number } {
+  const parameter = [method, owner, 1, "QueueRetryOptions"] as const;
+  const delaySeconds = toInt(pick(options, ["delaySeconds"], parameter).delaySeconds);
+  return delaySeconds === undefined ? {} : { delaySeconds };
 }
 
 /** The batch that a `queue()` handler is given; it writes what the handler says into `said`. */
@@ -85,6 +85,9 @@ export class QueueBatch implements MessageBatch {
 
   retryAll(options?: QueueRetryOptions): void {
     if (this.#said.all?.action === "ack") ignored("retryAll()", "ackAll()");
-    else this.#said.all = { action: "retry", ...delayOf(options) };
+    else {
+      const delay = delayOf(options, "retryAll", "QueueController");
+      this.#said.all = { ...this.#said.all, action: "retry", ...delay };
+    }
   }
 }

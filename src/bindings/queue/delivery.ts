@@ -1,0 +1,184 @@
+import type { WorkerConsumer } from "../../catalog/queues.ts";
+import type { Env } from "../../env.ts";
+import { log } from "../../observe/log.ts";
+import { executorOf } from "../../roles/contract.ts";
+import type { QueueOutcome } from "../../roles/events.ts";
+import { receive } from "../../roles/forward.ts";
+import { visibleAfter } from "./limits.ts";
+import { AT_ONCE, type Again, type MessageStore, type TakenMessage } from "./message-store.ts";
+import type { BatchResult, DeliveredMessage, RetryAction } from "./protocol.ts";
+import { windowOf, type QueueSetup } from "./setup.ts";
+
+// Batches at once of a consumer without `max_concurrency`. Cloudflare goes up to 250 on many machines;
+// here all run on one, and a batch more than it has use for only takes memory from others.
+const MAX_GROWN_CONCURRENCY = 20;
+
+// How long a queue waits that could not deliver: always so long if the executor was busy, each time
+// twice as long while its executor ends or its script is missing.
+const PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 30_000;
+
+// A delivery that was cut short, by whatever ended the executor, is not the message's failure, unless it
+// happens to it again and again.
+const MAX_CUT_SHORT = 10;
+
+/** Gives batches of a queue to its worker. */
+export class Delivery {
+  readonly #env: Env;
+  readonly #ctx: DurableObjectState;
+  readonly #store: MessageStore;
+  readonly #settled: () => void;
+  #batches = 0;
+  #messagesOut = 0;
+  #pausedUntil = 0;
+  #pauses = 0;
+
+  /** `settled` is called after each batch: there may be more to do. */
+  constructor(env: Env, ctx: DurableObjectState, store: MessageStore, settled: () => void) {
+    this.#env = env;
+    this.#ctx = ctx;
+    this.#store = store;
+    this.#settled = settled;
+  }
+
+  /** Starts all batches that are ready and may run. */
+  startReady(setup: QueueSetup, now: number): void {
+    const { queue, consumer } = setup;
+    if (consumer?.type !== "worker" || queue.settings.delivery_paused) return;
+    if (now < this.#pausedUntil) return;
+    const window = windowOf(consumer);
+    while (this.#mayStart(consumer)) {
+      const source = this.#store.firstSource(window, now);
+      if (!source || source.readyAt > now) return;
+      const messages = this.#store.take(source.key, window.batchSize, now);
+      if (messages.length === 0) return;
+      this.#ctx.waitUntil(this.#deliver(setup, consumer, messages));
+    }
+  }
+
+  /** When a batch may be ready to be started; undefined if that is not a question of time. */
+  nextDue({ queue, consumer }: QueueSetup, now: number): number | undefined {
+    if (consumer?.type !== "worker" || queue.settings.delivery_paused) return undefined;
+    if (!this.#mayStart(consumer)) return undefined;
+    const source = this.#store.firstSource(windowOf(consumer), now);
+    return source && Math.max(source.readyAt, this.#pausedUntil);
+  }
+
+  #mayStart({ settings }: WorkerConsumer): boolean {
+    const waiting = this.#store.count - this.#messagesOut;
+    const grown = Math.min(1 + Math.floor(waiting / settings.batch_size), MAX_GROWN_CONCURRENCY);
+    return this.#batches < (settings.max_concurrency ?? grown);
+  }
+
+  async #deliver(
+    setup: QueueSetup,
+    consumer: WorkerConsumer,
+    messages: TakenMessage[],
+  ): Promise<void> {
+    this.#batches++;
+    this.#messagesOut += messages.length;
+    const { accountId, name } = setup.queue;
+    let outcome: QueueOutcome | undefined;
+    try {
+      outcome = await receive(
+        executorOf(this.#env, this.#ctx).handleQueue(accountId, consumer.scriptName, {
+          queueName: name,
+          messages: messages.map(toDelivered),
+          backlog: this.#store.backlog(),
+        }),
+      );
+    } catch (error) {
+      log("warn", "batch_cut_short", {
+        account: accountId,
+        queue: name,
+        script: consumer.scriptName,
+        messages: messages.length,
+        message: String(error),
+      });
+    } finally {
+      this.#batches--;
+      this.#messagesOut -= messages.length;
+    }
+    this.#settle(consumer, messages, outcome);
+    this.#settled();
+  }
+
+  #settle(
+    consumer: WorkerConsumer,
+    messages: TakenMessage[],
+    outcome: QueueOutcome | undefined,
+  ): void {
+    const now = Date.now();
+    if (!outcome) {
+      this.#pause(now, true);
+      this.#apply(consumer, messages, (message) => ({
+        failures: afterCut(message),
+        visibleAt: AT_ONCE,
+      }));
+    } else if (outcome.outcome === "busy" || outcome.outcome === "scriptNotFound") {
+      // The worker has not seen them, so it was no attempt.
+      this.#pause(now, outcome.outcome === "scriptNotFound");
+      const seqs = messages.map(({ seq }) => seq);
+      this.#store.putBack(seqs, windowOf(consumer));
+    } else {
+      this.#pauses = 0;
+      const { result = { messages: {} } } = outcome;
+      const handled = outcome.outcome === "ok";
+      this.#apply(consumer, messages, ({ id, failures }) => {
+        const retry = wordOn(id, result, handled);
+        if (!retry) return undefined;
+        const batchDelay = result.all?.action === "retry" ? result.all.delaySeconds : undefined;
+        const delay = retry.delaySeconds ?? batchDelay ?? consumer.settings.retry_delay;
+        return { failures: failures + 1, visibleAt: visibleAfter(now, delay) };
+      });
+    }
+  }
+
+  /** `again` says what becomes of a message, undefined that it is acknowledged. */
+  #apply(
+    consumer: WorkerConsumer,
+    messages: TakenMessage[],
+    again: (message: TakenMessage) => Omit<Again, "seq"> | undefined,
+  ): void {
+    const acked: number[] = [];
+    const retried: Again[] = [];
+    const givenUp: number[] = [];
+    for (const message of messages) {
+      const { seq } = message;
+      const fate = again(message);
+      if (!fate) acked.push(seq);
+      else if (fate.failures > consumer.settings.max_retries) givenUp.push(seq);
+      else retried.push({ seq, ...fate });
+    }
+    this.#store.settle(acked, retried, givenUp, windowOf(consumer));
+  }
+
+  #pause(now: number, longer: boolean): void {
+    // Batches that ended together are one reason to wait.
+    if (now < this.#pausedUntil) return;
+    this.#pauses = longer ? this.#pauses + 1 : 1;
+    this.#pausedUntil = now + Math.min(PAUSE_MS * 2 ** (this.#pauses - 1), MAX_PAUSE_MS);
+  }
+}
+
+const afterCut = ({ attempts, failures }: TakenMessage): number =>
+  attempts - failures > MAX_CUT_SHORT ? attempts : failures;
+
+/** Undefined if the message is acknowledged. What a handler said stands also if it threw then. */
+function wordOn(
+  id: string,
+  { messages, all }: BatchResult,
+  handled: boolean,
+): RetryAction | undefined {
+  const word = messages[id] ?? all;
+  if (!word) return handled ? undefined : { action: "retry" };
+  return word.action === "retry" ? word : undefined;
+}
+
+const toDelivered = ({
+  id,
+  timestamp,
+  attempts,
+  contentType,
+  body,
+}: TakenMessage): DeliveredMessage => ({ id, timestamp, attempts, contentType, body });
