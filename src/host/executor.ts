@@ -2,6 +2,8 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Guardian } from "./guardian.ts";
+import { FlightReader } from "./flight-reader.ts";
+import { log } from "./log.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import type { Sockets } from "./paths.ts";
@@ -83,7 +85,10 @@ export class Executor {
     const sockets = { role: `${base}.role`, ping: `${base}.ping` };
     const process = new ManagedProcess(this.#name, this.#guardian, () => this.#spawn(sockets));
     process.start();
-    return { process, watchdog: new Watchdog(process, sockets.ping, LIMIT_MS), sockets };
+    let reader: { pid: number; found: FlightReader | undefined } | undefined;
+    const timer = setInterval(async () => { const pid = process.pid; if (pid && reader?.pid !== pid) { reader = { pid, found: undefined }; const t=Date.now(); await sleep(2000); reader.found = await FlightReader.open(pid); log("info","flight_reader",{found: !!reader.found, ms: Date.now()-t-2000}); } }, 500); timer.unref();
+    const watchdog = new Watchdog(process, sockets.ping, LIMIT_MS, () => log("warn", "suspects", { flights: reader?.found?.read() }));
+    return { process, watchdog, sockets };
   }
 }
 

@@ -76,6 +76,11 @@ export class ManagedProcess {
     this.#backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(FIRST_BACKOFF_MS, this.#backoffMs * 2));
   }
 
+  /** Id of the process that runs; undefined while none does. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Ends the process at once; it is started again. */
   kill(): void {
     if (this.#child?.pid) signalGroup(this.#child.pid, "SIGKILL");

@@ -18,6 +18,7 @@ import { codeOf } from "./code-cache.ts";
 import { controlOf } from "./control.ts";
 import { toEnvironment } from "./environment.ts";
 import type { Isolate, IsolateKind } from "./isolate.ts";
+import { land } from "../pipeline/flight-recorder.ts";
 import { record, type Invocation } from "../pipeline/record.ts";
 
 /** What the pool knows of a version that was called lately. */
@@ -166,6 +167,7 @@ export function end(
   ctx: ExecutionContext,
 ): void {
   if (!isolate.running.delete(invocation)) return;
+  land(invocation);
   isolate.usedAt = Date.now();
   invocation.wallTimeMs = isolate.usedAt - invocation.startedAt;
   record(invocation, env, ctx);

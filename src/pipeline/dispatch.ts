@@ -12,6 +12,7 @@ import { acquire, type Acquired } from "./acquire.ts";
 import { admit, BodyTooLargeError, left, limitBody, MAX_BODY_BYTES } from "./admit.ts";
 import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
+import { takeOff } from "./flight-recorder.ts";
 import { forwardedHeaders } from "./headers.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { invokeFetch, invokeRpc, type Entrypoint } from "./invoke.ts";
@@ -152,6 +153,7 @@ export function newInvocation(
     status: null,
   };
   begin(invocation, isolate);
+  takeOff(invocation, target.scriptId, 0);
   return invocation;
 }
 

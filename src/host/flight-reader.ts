@@ -1,0 +1,107 @@
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { FLIGHT_MARK, HEADER_BYTES, SLOT_BYTES, SLOTS } from "../pipeline/flight-layout.ts";
+
+/** What an executor has begun and not ended. */
+export interface Flight {
+  scriptId: string;
+  /** Milliseconds since 1970. */
+  startedAt: number;
+  /** Its CPU limit in milliseconds. */
+  cpuMs: number;
+}
+
+const MARK = Buffer.from(FLIGHT_MARK.map((byte) => byte ^ 0xff));
+const PIECE_BYTES = 1024 * 1024;
+/** Between pieces others get their turn: there may be hundreds of MiB to look through. */
+const PIECES_AT_ONCE = 16;
+
+/**
+ * Reads the flight recorder of an executor out of its memory, whatever the executor does. Linux lets a
+ * parent do that; elsewhere there is nothing to read.
+ */
+export class FlightReader {
+  readonly #memory: number;
+  readonly #address: bigint;
+
+  private constructor(memory: number, address: bigint) {
+    this.#memory = memory;
+    this.#address = address;
+  }
+
+  /** Looks for the recorder in the process; undefined if there is none to be found. */
+  static async open(pid: number): Promise<FlightReader | undefined> {
+    let memory: number;
+    try {
+      memory = openSync(`/proc/${pid}/mem`, "r");
+    } catch {
+      return undefined;
+    }
+    try {
+      const address = await findMark(pid, memory);
+      if (address !== undefined) return new FlightReader(memory, address);
+    } catch {
+      // The process has ended.
+    }
+    closeSync(memory);
+    return undefined;
+  }
+
+  /** What is in flight, oldest first. Empty if the process is gone. */
+  read(): Flight[] {
+    const slots = Buffer.alloc(SLOTS * SLOT_BYTES);
+    try {
+      readSync(this.#memory, slots, 0, slots.length, this.#address + BigInt(HEADER_BYTES));
+    } catch {
+      return [];
+    }
+    const flights: Flight[] = [];
+    for (let at = 0; at < slots.length; at += SLOT_BYTES) {
+      if (slots.readUInt32LE(at + 28) !== 1) continue;
+      const words = [0, 4, 8, 12].map((offset) => slots.readUInt32LE(at + offset));
+      flights.push({
+        scriptId: words.map((word) => word.toString(16).padStart(8, "0")).join(""),
+        startedAt: slots.readDoubleLE(at + 16),
+        cpuMs: slots.readUInt32LE(at + 24),
+      });
+    }
+    return flights.sort((a, b) => a.startedAt - b.startedAt);
+  }
+
+  close(): void {
+    closeSync(this.#memory);
+  }
+}
+
+async function findMark(pid: number, memory: number): Promise<bigint | undefined> {
+  const piece = Buffer.alloc(PIECE_BYTES + MARK.length);
+  let pieces = 0;
+  for (const { from, to } of residentRegions(pid)) {
+    for (let at = from; at < to; at += BigInt(PIECE_BYTES)) {
+      const length = Math.min(piece.length, Number(to - at));
+      let read = 0;
+      try {
+        read = readSync(memory, piece, 0, length, at);
+      } catch {
+        continue; // Gone since it was listed.
+      }
+      const found = piece.subarray(0, read).indexOf(MARK);
+      if (found >= 0) return at + BigInt(found);
+      if (++pieces % PIECES_AT_ONCE === 0) await sleep(0);
+    }
+  }
+  return undefined;
+}
+
+/** Writable private memory of which something is in RAM. */
+function residentRegions(pid: number): { from: bigint; to: bigint }[] {
+  const regions: { from: bigint; to: bigint }[] = [];
+  let current: { from: bigint; to: bigint } | undefined;
+  for (const line of readFileSync(`/proc/${pid}/smaps`, "utf8").split("\n")) {
+    const header = /^([0-9a-f]+)-([0-9a-f]+) rw-p/.exec(line);
+    if (header) current = { from: BigInt(`0x${header[1]}`), to: BigInt(`0x${header[2]}`) };
+    else if (/^[0-9a-f]+-/.test(line)) current = undefined;
+    else if (current && /^Rss:\s+[1-9]/.test(line)) regions.push(current);
+  }
+  return regions;
+}
