@@ -23,7 +23,7 @@ import { queueConsumers } from "./queue-consumers.ts";
 import { queueMessages } from "./queue-messages.ts";
 import { toQueueRecord } from "./queue-record.ts";
 import { QueueSettingsBody } from "./queue-settings.ts";
-import { noSuchQueue, QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
+import { destroyQueue, noSuchQueue, QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
 import { accountOf } from "./script.ts";
 
 const DEFAULT_PER_PAGE = 100;
@@ -102,10 +102,9 @@ queues.patch(QUEUE, (c) => update(c, (settings) => settings));
 queues.delete(QUEUE, async (c) => {
   const { queue } = await requireQueue(c);
   await refuseIfInUse(c, queue);
-  // In this order nobody can send any more once messages are dropped. After a crash in between, the
-  // object finds at its next alarm that its queue is gone and drops them itself.
+  // In this order nobody can send any more once messages are dropped.
   await deleteQueue(c.env.CATALOG, queue);
-  await queueObject(c.env, queue.id).destroy();
+  await destroyQueue(c.env, queue.id);
   await refreshSourcesOf(c, queue.name);
   return success(null);
 });
