@@ -3,7 +3,7 @@ import { callApi, type Answer } from "./harness/api.ts";
 import { sendForm } from "./harness/form.ts";
 import { type Platform, startPlatform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
-import { createQueue, deployQueueWorker } from "./harness/queue.ts";
+import { createDatabase, createQueue, deployQueueWorker } from "./harness/queue.ts";
 
 // What Cloudflare documents of the queues API beyond what wrangler calls.
 let platform: Platform;
@@ -459,6 +459,40 @@ describe("a queue", () => {
     const again = await createQueue(platform, "held");
     expect(again).not.toBe(id);
     expect(await backlogCount(again)).toBe(0);
+  });
+});
+
+describe("a queue that gets events", () => {
+  it("shows the bucket as a producer and cannot be deleted while it is one", async () => {
+    const id = await createQueue(platform, "bucket-events");
+    await call("POST", "/r2/buckets", { name: "events-of" });
+    const notifications = `/event_notifications/r2/events-of/configuration/queues/${id}`;
+    await call("PUT", notifications, { rules: [{ actions: ["PutObject"] }] });
+    expect((await call("GET", `/queues/${id}`)).result).toMatchObject({
+      producers: [{ type: "r2_bucket", bucket_name: "events-of" }],
+      producers_total_count: 1,
+    });
+    const refused = await call("DELETE", `/queues/${id}`);
+    expect(refused).toMatchObject({ status: 400, code: 11_017 });
+    expect(refused.message).toContain("events-of");
+    await call("DELETE", notifications);
+    expect(await call("DELETE", `/queues/${id}`)).toMatchObject({ status: 200 });
+  });
+
+  it("cannot be deleted while a database's changes go to it", async () => {
+    const id = await createQueue(platform, "database-events");
+    await createDatabase(platform, "changes-of");
+    const made = await call("POST", "/mayfly/database-subscriptions", {
+      database_name: "changes-of",
+      table: "orders",
+      queue_name: "database-events",
+    });
+    expect(made).toMatchObject({ status: 200 });
+    const refused = await call("DELETE", `/queues/${id}`);
+    expect(refused).toMatchObject({ status: 400, code: 11_017 });
+    expect(refused.message).toContain("changes-of");
+    await call("DELETE", `/mayfly/database-subscriptions/${made.result.id}`);
+    expect(await call("DELETE", `/queues/${id}`)).toMatchObject({ status: 200 });
   });
 });
 
