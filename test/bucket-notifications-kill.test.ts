@@ -34,8 +34,8 @@ const puts = new Map<string, Attempt>();
 const deletions = new Map<string, Attempt>();
 
 const api = async (method: string, path: string, body?: unknown) => {
-  const path_ = `/accounts/${platform.accountId}${path}`;
-  const { status, message, result } = await callApi(platform, method, path_, body);
+  const account = `/accounts/${platform.accountId}`;
+  const { status, message, result } = await callApi(platform, method, account + path, body);
   expect(status, message).toBe(200);
   return result;
 };
