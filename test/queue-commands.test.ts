@@ -138,43 +138,44 @@ it("queues delete removes the queue, unless a worker is bound to it", async () =
   await queues("delete", "bound");
 });
 
-// With and without the word it is the same command.
-it.each([
-  ["worker-a", ["consumer", "worker"]],
-  ["worker-b", ["consumer"]],
-])("queues consumer add, list and remove for a worker: %s", async (name, command) => {
-  await create(name);
-  await deploy(platform, { name: `${name}-script`, main: consumerMain });
-  const target = [name, `${name}-script`];
-  await queues(
-    ...[...command, "add", ...target, "--batch-size", "20", "--batch-timeout", "2"],
-    ...["--message-retries", "5", "--dead-letter-queue", "dead", "--max-concurrency", "3"],
-    ...["--retry-delay-secs", "4"],
-  );
-  const { consumers } = await find(name);
-  expect(consumers).toMatchObject([
-    {
-      type: "worker",
-      script: `${name}-script`,
-      dead_letter_queue: "dead",
-      settings: {
-        batch_size: 20,
-        max_wait_time_ms: 2_000,
-        max_retries: 5,
-        max_concurrency: 3,
-        retry_delay: 4,
+// With and without the word worker it is the same command.
+it.each([[["consumer", "worker"]], [["consumer"]]])(
+  "queues %j add, list, remove",
+  async (command) => {
+    const name = command.join("-");
+    await create(name);
+    await deploy(platform, { name: `${name}-script`, main: consumerMain });
+    const target = [name, `${name}-script`];
+    await queues(
+      ...[...command, "add", ...target, "--batch-size", "20", "--batch-timeout", "2"],
+      ...["--message-retries", "5", "--dead-letter-queue", "dead", "--max-concurrency", "3"],
+      ...["--retry-delay-secs", "4"],
+    );
+    const { consumers } = await find(name);
+    expect(consumers).toMatchObject([
+      {
+        type: "worker",
+        script: `${name}-script`,
+        dead_letter_queue: "dead",
+        settings: {
+          batch_size: 20,
+          max_wait_time_ms: 2_000,
+          max_retries: 5,
+          max_concurrency: 3,
+          retry_delay: 4,
+        },
       },
-    },
-  ]);
-  const listed = await queues(...command, "list", name);
-  expect(listed).toContain(consumers[0].consumer_id);
-  expect(listed).toContain(`${name}-script`);
-  expect(await failing(...command, "add", ...target)).toContain("already has a consumer");
-  await queues(...command, "remove", ...target);
-  expect((await find(name)).consumers).toEqual([]);
-  expect(await queues(...command, "list", name)).toMatch(/No (worker )?consumers found/);
-  expect(await failing(...command, "remove", ...target)).toContain("No worker consumer");
-});
+    ]);
+    const listed = await queues(...command, "list", name);
+    expect(listed).toContain(consumers[0].consumer_id);
+    expect(listed).toContain(`${name}-script`);
+    expect(await failing(...command, "add", ...target)).toContain("already has a consumer");
+    await queues(...command, "remove", ...target);
+    expect((await find(name)).consumers).toEqual([]);
+    expect(await queues(...command, "list", name)).toMatch(/No (worker )?consumers found/);
+    expect(await failing(...command, "remove", ...target)).toContain("No worker consumer");
+  },
+);
 
 it("queues consumer add says if the script cannot consume", async () => {
   await create("unconsumed");
