@@ -48,6 +48,10 @@ export class Delivery {
     this.#settled = settled;
   }
 
+  get isDelivering(): boolean {
+    return this.#batches > 0;
+  }
+
   /** Starts all batches that are ready and may run. */
   startReady(setup: QueueSetup, now: number): void {
     const { queue, consumer } = setup;
