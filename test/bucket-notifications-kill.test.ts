@@ -8,7 +8,7 @@ import { freePort, type Platform, startPlatform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
 
 // The whole platform gets SIGKILL at random moments while clients put and delete objects.
-const ROUNDS = 12;
+const ROUNDS = 10;
 const WRITERS = 8;
 const MIN_LIFE_MS = 100;
 const MAX_LIFE_MS = 900;
