@@ -104,6 +104,7 @@ export class BucketObject extends DurableObject<Env> {
 
   /** The bucket was deleted: forgets everything once its last notifications have been delivered. */
   async retire(): Promise<void> {
+    this.#lifecycle.stop();
     this.ctx.storage.kv.put("retired", true);
     this.#wakeAt(Date.now());
   }
