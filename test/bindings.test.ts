@@ -6,10 +6,12 @@ import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { deploy } from "./harness/deploy.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
+import { createQueue } from "./harness/queue.ts";
 import { fetchWorker } from "./harness/worker-fetch.ts";
 
 // One worker, whose cases run inside it, on two targets: Miniflare's own bindings and Mayfly's.
 const COMPATIBILITY_DATE = "2026-07-01";
+const QUEUE = "bindings-suite";
 const project = await mkdtemp(join(tmpdir(), "mayfly-bindings-"));
 const bundle = join(project, "worker.js");
 await build({
@@ -28,6 +30,8 @@ const miniflare = new Miniflare(
     kvNamespaces: ["KV"],
     r2Buckets: ["R2"],
     d1Databases: ["DB"],
+    queueProducers: { QUEUE },
+    queueConsumers: { [QUEUE]: { maxBatchTimeout: 0 } },
   }),
 );
 
@@ -61,6 +65,7 @@ describe("Mayfly", () => {
 
   beforeAll(async () => {
     platform = await startPlatform();
+    await createQueue(platform, QUEUE);
     address = await deploy(platform, {
       name: "bindings",
       main: bundle,
@@ -69,6 +74,10 @@ describe("Mayfly", () => {
       kv_namespaces: [{ binding: "KV" }],
       r2_buckets: [{ binding: "R2" }],
       d1_databases: [{ binding: "DB" }],
+      queues: {
+        producers: [{ binding: "QUEUE", queue: QUEUE }],
+        consumers: [{ queue: QUEUE, max_batch_timeout: 0 }],
+      },
     });
   });
 

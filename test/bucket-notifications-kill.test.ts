@@ -8,7 +8,7 @@ import { freePort, type Platform, startPlatform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
 
 // The whole platform gets SIGKILL at random moments while clients put and delete objects.
-const ROUNDS = 12;
+const ROUNDS = 10;
 const WRITERS = 8;
 const MIN_LIFE_MS = 100;
 const MAX_LIFE_MS = 900;
@@ -34,8 +34,8 @@ const puts = new Map<string, Attempt>();
 const deletions = new Map<string, Attempt>();
 
 const api = async (method: string, path: string, body?: unknown) => {
-  const path_ = `/accounts/${platform.accountId}${path}`;
-  const { status, message, result } = await callApi(platform, method, path_, body);
+  const account = `/accounts/${platform.accountId}`;
+  const { status, message, result } = await callApi(platform, method, account + path, body);
   expect(status, message).toBe(200);
   return result;
 };

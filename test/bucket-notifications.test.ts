@@ -107,17 +107,13 @@ const told = (messages: Message[]): string[] =>
 it("r2 bucket notification create, list and delete manage rules", async () => {
   await wrangler("r2", "bucket", "create", "managed");
   await wrangler("queues", "create", "managed-queue");
-  const notification = ["r2", "bucket", "notification"];
-  await wrangler(
-    ...[...notification, "create", "managed", "--queue", "managed-queue"],
-    ...["--event-type", "object-create", "--prefix", "images/", "--suffix", ".png"],
-    ...["--description", "new pictures"],
+  const notification = (command: string): Promise<string> =>
+    wrangler("r2", "bucket", "notification", ...command.split(" "));
+  await notification(
+    "create managed --queue managed-queue --event-type object-create --prefix images/ --suffix .png --description pictures",
   );
-  await wrangler(
-    ...[...notification, "create", "managed", "--queue", "managed-queue"],
-    ...["--event-types", "object-delete"],
-  );
-  const listed = await wrangler(...notification, "list", "managed");
+  await notification("create managed --queue managed-queue --event-types object-delete");
+  const listed = await notification("list managed");
   expect(listed).toMatch(/prefix: +images\//);
   expect(listed).toMatch(/event_type: +DeleteObject,LifecycleDeletion/);
 
@@ -135,7 +131,7 @@ it("r2 bucket notification create, list and delete manage rules", async () => {
           prefix: "images/",
           suffix: ".png",
           actions: CREATE,
-          description: "new pictures",
+          description: "pictures",
         },
         expect.objectContaining({ prefix: "", suffix: "", actions: DELETE }),
       ],
@@ -145,11 +141,9 @@ it("r2 bucket notification create, list and delete manage rules", async () => {
   expect(await wrangler("queues", "info", "managed-queue")).toContain("r2_bucket:managed");
 
   const [{ ruleId }] = queues[0].rules;
-  await wrangler(
-    ...[...notification, "delete", "managed", "--queue", "managed-queue", "--rule", ruleId],
-  );
+  await notification(`delete managed --queue managed-queue --rule ${ruleId}`);
   expect((await ok("GET", configuration)).queues[0].rules).toHaveLength(1);
-  await wrangler(...notification, "delete", "managed", "--queue", "managed-queue");
+  await notification("delete managed --queue managed-queue");
   expect(await api("GET", configuration)).toMatchObject({ status: 404, code: 11015 });
 });
 
@@ -239,6 +233,10 @@ it("a queue is told of what workers do with the bucket, and of nothing that they
   expect(await say("/put")).toBe("null");
   expect(told(await take(queueId, 2))).toEqual(["PutObject a", "PutObject a"]);
 
+  expect(await say("/stream")).toBe("3000000");
+  const [streamed] = await take(queueId, 1);
+  expect(streamed?.body).toMatchObject({ action: "PutObject", object: { size: 3_000_000 } });
+
   expect(await say("/multipart")).toMatch(/^put: .*MD5/);
   const [completed] = await take(queueId, 1);
   expect(completed?.body).toMatchObject({
@@ -263,6 +261,14 @@ export default {
       await BUCKET.put("a", "1");
       await BUCKET.put("a", "22", { onlyIf: { etagDoesNotMatch: "none" } });
       return Response.json(await BUCKET.put("a", "333", { onlyIf: { etagMatches: "none" } }));
+    }
+    if (pathname === "/stream") {
+      const { readable, writable } = new FixedLengthStream(3_000_000);
+      const [object] = await Promise.all([
+        BUCKET.put("streamed", readable),
+        new Response("x".repeat(3_000_000)).body.pipeTo(writable),
+      ]);
+      return Response.json(object.size);
     }
     if (pathname === "/multipart") {
       const upload = await BUCKET.createMultipartUpload("large");
@@ -351,6 +357,14 @@ it("a bucket can be deleted with its rules, and its last notifications still com
   expect(await api("GET", rules)).toMatchObject({ code: 11011 });
 });
 
+/** A lifecycle rule that deletes what begins with the prefix. */
+const deletion = (prefix: string, condition: unknown) => ({
+  id: prefix,
+  enabled: true,
+  conditions: { prefix },
+  deleteObjectsTransition: { condition },
+});
+
 it("objects whose lifecycle is over are deleted, and queues are told", async () => {
   const { queueId, rules } = await makeBucketAndQueue("aging");
   await ok("PUT", rules, { rules: [{ actions: DELETE }] });
@@ -359,17 +373,11 @@ it("objects whose lifecycle is over are deleted, and queues are told", async () 
     await Promise.all(keys.slice(at, at + 25).map((key) => putObject("aging", key, "x")));
   }
   await Promise.all(["old/x", "keep/x", "other"].map((key) => putObject("aging", key, "x")));
-  const rule = (id: string, prefix: string, condition: unknown, enabled = true) => ({
-    id,
-    enabled,
-    conditions: { prefix },
-    deleteObjectsTransition: { condition },
-  });
   const lifecycle = [
-    rule("age", "logs/", { type: "Age", maxAge: 1 }),
-    rule("date", "old/", { type: "Date", date: "2020-01-01" }),
-    rule("future", "other", { type: "Date", date: "2999-01-01" }),
-    rule("off", "keep/", { type: "Age", maxAge: 0 }, false),
+    deletion("logs/", { type: "Age", maxAge: 1 }),
+    deletion("old/", { type: "Date", date: "2020-01-01" }),
+    deletion("other", { type: "Date", date: "2999-01-01" }),
+    { ...deletion("keep/", { type: "Age", maxAge: 0 }), enabled: false },
   ];
   const oldEnoughAt = Date.now() + 1000;
   await until(() => Date.now() > oldEnoughAt, 2000);

@@ -3,7 +3,7 @@ import { callApi, type Answer } from "./harness/api.ts";
 import { sendForm } from "./harness/form.ts";
 import { type Platform, startPlatform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
-import { createQueue, deployQueueWorker } from "./harness/queue.ts";
+import { createDatabase, createQueue, deployQueueWorker } from "./harness/queue.ts";
 
 // What Cloudflare documents of the queues API beyond what wrangler calls.
 let platform: Platform;
@@ -55,6 +55,9 @@ const ack = (id: string, body: unknown): Promise<Answer> =>
 async function backlogCount(id: string): Promise<number> {
   return (await call("GET", `/queues/${id}/metrics`)).result.backlog_count as number;
 }
+
+const copies = (length: number, message: unknown): unknown[] =>
+  Array.from({ length }, () => message);
 
 const decoded = ({ body }: Pulled): unknown =>
   JSON.parse(Buffer.from(body, "base64").toString()) as unknown;
@@ -167,13 +170,8 @@ describe("push", () => {
     ["messages", { body: 1, deliver_at: 1 }, 10_207, "deliver_at"],
     ["messages", { body: "x".repeat(128_001), content_type: "text" }, 10_204, "128000"],
     ["messages/batch", { messages: [] }, 10_207, "messages: "],
-    ["messages/batch", { messages: Array(101).fill({ body: 1 }) }, 10_206, "100"],
-    [
-      "messages/batch",
-      { messages: Array(3).fill({ body: "x".repeat(100_000) }) },
-      10_205,
-      "256000",
-    ],
+    ["messages/batch", { messages: copies(101, { body: 1 }) }, 10_206, "100"],
+    ["messages/batch", { messages: copies(3, { body: "x".repeat(100_000) }) }, 10_205, "256000"],
     ["messages/batch", { messages: [{ body: 1 }, { body: 1, content_type: "v8" }] }, 10_207, "1"],
   ])("to %s refuses %j with %d", async (path, body, code, message) => {
     refusing ??= await createQueue(platform, "refusing");
@@ -240,7 +238,7 @@ describe("pull", () => {
 
   it("gives as many as asked for, else as the consumer's settings say", async () => {
     const id = await createPulled("counted", { batch_size: 2 });
-    await call("POST", `/queues/${id}/messages/batch`, { messages: Array(9).fill({ body: 1 }) });
+    await call("POST", `/queues/${id}/messages/batch`, { messages: copies(9, { body: 1 }) });
     expect(await pull(id)).toHaveLength(2);
     expect(await pull(id, { batch_size: 3 })).toHaveLength(3);
     expect(await pull(id, { batch_size: 100 })).toHaveLength(4);
@@ -308,6 +306,11 @@ describe("pull", () => {
   let pulled: string | undefined;
 });
 
+const namesOf = async (query: string): Promise<string[]> =>
+  (await call("GET", `/queues?${query}`)).result.map(
+    (queue: { queue_name: string }) => queue.queue_name,
+  );
+
 describe("a queue", () => {
   it("keeps messages while it is paused and delivers them when resumed", async () => {
     const id = await createQueue(platform, "paused");
@@ -374,7 +377,16 @@ describe("a queue", () => {
       message_retention_period: 345_600,
       delivery_paused: true,
     });
-    expect((await call("GET", `/queues/${id}`)).result.settings.delivery_paused).toBe(true);
+    await Promise.all([
+      change("PATCH", { delivery_delay: 9 }),
+      change("PATCH", { message_retention_period: 99 }),
+      change("PATCH", { delivery_paused: false }),
+    ]);
+    expect((await call("GET", `/queues/${id}`)).result.settings).toEqual({
+      delivery_delay: 9,
+      message_retention_period: 99,
+      delivery_paused: false,
+    });
     const renamed = await call("PATCH", `/queues/${id}`, { queue_name: "other" });
     expect(renamed).toMatchObject({ status: 400, code: 100_128 });
     expect(renamed.message).toContain("queue_name");
@@ -382,16 +394,12 @@ describe("a queue", () => {
 
   it("is found by each of several names, exactly, and page by page", async () => {
     for (const name of ["find-a", "find-b", "find-ab"]) await createQueue(platform, name);
-    const names = async (query: string): Promise<string[]> =>
-      (await call("GET", `/queues?${query}`)).result.map(
-        (queue: { queue_name: string }) => queue.queue_name,
-      );
-    expect(await names("name=find-a&name=find-b&name=none")).toEqual(["find-a", "find-b"]);
-    expect(await names("name=none")).toEqual([]);
+    expect(await namesOf("name=find-a&name=find-b&name=none")).toEqual(["find-a", "find-b"]);
+    expect(await namesOf("name=none")).toEqual([]);
     const find = "name=find-a&name=find-ab&name=find-b";
-    expect(await names(`${find}&per_page=2`)).toEqual(["find-a", "find-ab"]);
-    expect(await names(`${find}&per_page=2&page=2`)).toEqual(["find-b"]);
-    expect(await names(`${find}&per_page=2&page=3`)).toEqual([]);
+    expect(await namesOf(`${find}&per_page=2`)).toEqual(["find-a", "find-ab"]);
+    expect(await namesOf(`${find}&per_page=2&page=2`)).toEqual(["find-b"]);
+    expect(await namesOf(`${find}&per_page=2&page=3`)).toEqual([]);
   });
 
   it.each<[string, number, unknown]>([
@@ -462,14 +470,48 @@ describe("a queue", () => {
   });
 });
 
-describe("a consumer", () => {
-  const worker = (name: string): Promise<void> =>
-    deployQueueWorker(platform, {
-      name,
-      isolation: "shared",
-      code: "export default { queue() {} };",
+describe("a queue that gets events", () => {
+  it("shows the bucket as a producer and cannot be deleted while it is one", async () => {
+    const id = await createQueue(platform, "bucket-events");
+    await call("POST", "/r2/buckets", { name: "events-of" });
+    const notifications = `/event_notifications/r2/events-of/configuration/queues/${id}`;
+    await call("PUT", notifications, { rules: [{ actions: ["PutObject"] }] });
+    expect((await call("GET", `/queues/${id}`)).result).toMatchObject({
+      producers: [{ type: "r2_bucket", bucket_name: "events-of" }],
+      producers_total_count: 1,
     });
+    const refused = await call("DELETE", `/queues/${id}`);
+    expect(refused).toMatchObject({ status: 400, code: 11_017 });
+    expect(refused.message).toContain("events-of");
+    await call("DELETE", notifications);
+    expect(await call("DELETE", `/queues/${id}`)).toMatchObject({ status: 200 });
+  });
 
+  it("cannot be deleted while a database's changes go to it", async () => {
+    const id = await createQueue(platform, "database-events");
+    await createDatabase(platform, "changes-of");
+    const made = await call("POST", "/mayfly/database-subscriptions", {
+      database_name: "changes-of",
+      table: "orders",
+      queue_name: "database-events",
+    });
+    expect(made).toMatchObject({ status: 200 });
+    const refused = await call("DELETE", `/queues/${id}`);
+    expect(refused).toMatchObject({ status: 400, code: 11_017 });
+    expect(refused.message).toContain("changes-of");
+    await call("DELETE", `/mayfly/database-subscriptions/${made.result.id}`);
+    expect(await call("DELETE", `/queues/${id}`)).toMatchObject({ status: 200 });
+  });
+});
+
+const worker = (name: string): Promise<void> =>
+  deployQueueWorker(platform, {
+    name,
+    isolation: "shared",
+    code: "export default { queue() {} };",
+  });
+
+describe("a consumer", () => {
   it("is made, read, replaced and removed", async () => {
     const id = await createQueue(platform, "consumed");
     await worker("consumer");
@@ -567,6 +609,7 @@ describe("a consumer", () => {
     ],
     ["settings.max_concurrency", 100_127, { type: "worker", settings: { max_concurrency: 0 } }],
     ["settings.max_concurrency", 100_127, { type: "worker", settings: { max_concurrency: 251 } }],
+    ["dead_letter_queue", 100_127, { type: "http_pull", dead_letter_queue: "no name" }],
     ["dead_letter_queue", 100_127, { type: "http_pull", dead_letter_queue: "wrongly-consumed" }],
   ])("is not made with a wrong %s (%d): %j", async (field, code, body) => {
     wrong ??= await createQueue(platform, "wrongly-consumed");
@@ -613,8 +656,8 @@ describe("two accounts", () => {
       ["GET", "/metrics"],
     ] as const) {
       expect(await theirs(method, `/queues/${ours}${path}`, body)).toMatchObject({ status: 404 });
-      const path_ = `/accounts/${platform.accountId}/queues/${ours}${path}`;
-      const foreign = await callApi(platform, method, path_, body, token);
+      const own = `/accounts/${platform.accountId}/queues/${ours}${path}`;
+      const foreign = await callApi(platform, method, own, body, token);
       expect(foreign).toMatchObject({ status: 403, code: 10_000 });
     }
     const made = await theirs("POST", "/queues", { queue_name: "shared-name" });

@@ -306,7 +306,6 @@ describe("preview addresses", () => {
 
 describe("triggers that are not built", () => {
   it.each([
-    ["triggers.crons", { triggers: { crons: ["* * * * *"] } }],
     [
       "workflows",
       {

@@ -133,8 +133,11 @@ export interface ChangedFeed extends Feed {
   wanted: string;
 }
 
-/** The feeds that differ from what their objects were told last. */
-export async function listChangedFeeds(db: D1Database): Promise<ChangedFeed[]> {
+/** The feeds that differ from what their objects were told last; of one account or of all. */
+export async function listChangedFeeds(
+  db: D1Database,
+  accountId: string | undefined,
+): Promise<ChangedFeed[]> {
   const { results } = await db
     .prepare(
       `WITH wanted AS (
@@ -146,8 +149,10 @@ export async function listChangedFeeds(db: D1Database): Promise<ChangedFeed[]> {
       SELECT d.id, d.account_id, d.name, coalesce(w.subscriptions, '[]') AS wanted
       FROM databases d LEFT JOIN wanted w ON w.database_id = d.id
       LEFT JOIN database_feeds f ON f.database_id = d.id
-      WHERE coalesce(w.subscriptions, '[]') <> coalesce(f.told, '[]')`,
+      WHERE coalesce(w.subscriptions, '[]') <> coalesce(f.told, '[]')
+        AND d.account_id = coalesce(?, d.account_id)`,
     )
+    .bind(accountId ?? null)
     .all<{ id: string; account_id: string; name: string; wanted: string }>();
   return results.map(({ id, account_id, name, wanted }) => ({
     accountId: account_id,

@@ -123,29 +123,31 @@ export async function createQueue(
   return meta.changes === 0 ? undefined : queue;
 }
 
-/** The queue with other settings. */
+/** Changes the settings given and leaves the others, whoever changes those meanwhile. */
 export async function updateQueue(
   db: D1Database,
   queue: Queue,
-  settings: QueueSettings,
-): Promise<Queue> {
-  const modifiedAt = new Date().toISOString();
+  settings: Partial<QueueSettings>,
+): Promise<void> {
   await db
     .prepare(
-      `UPDATE queues SET modified_at = ?, delivery_delay = ?, message_retention_period = ?,
-        delivery_paused = ? WHERE id = ?`,
+      `UPDATE queues SET modified_at = ?, delivery_delay = coalesce(?, delivery_delay),
+        message_retention_period = coalesce(?, message_retention_period),
+        delivery_paused = coalesce(?, delivery_paused) WHERE id = ?`,
     )
-    .bind(modifiedAt, ...toColumns(settings), queue.id)
+    .bind(new Date().toISOString(), ...toColumns(settings), queue.id)
     .run();
   forgetQueue(queue);
-  return { ...queue, modifiedAt, settings };
 }
 
-const toColumns = (settings: QueueSettings): number[] => [
-  settings.delivery_delay,
-  settings.message_retention_period,
-  settings.delivery_paused ? 1 : 0,
-];
+function toColumns(settings: Partial<QueueSettings>): (number | null)[] {
+  const { delivery_delay, message_retention_period, delivery_paused } = settings;
+  return [
+    delivery_delay ?? null,
+    message_retention_period ?? null,
+    delivery_paused === undefined ? null : Number(delivery_paused),
+  ];
+}
 
 /** When the queue's messages were last purged, ISO 8601 in UTC; null if never. */
 export async function getPurgedAt(db: D1Database, queueId: string): Promise<string | null> {

@@ -69,7 +69,7 @@ export async function createVersion(
     if (options.deploy) {
       await invalidate(c);
       await refreshSchedules(c.env, saved.scriptId);
-      await updateFeeds(c.env, c.executionCtx as ExecutionContext);
+      await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));
     }
     return saved;
   }

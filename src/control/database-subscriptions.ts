@@ -107,7 +107,7 @@ async function require(c: Context<ControlEnv>, id: string): Promise<DatabaseSubs
 }
 
 async function tell(c: Context<ControlEnv>, databaseId: string): Promise<void> {
-  const failed = await updateFeeds(c.env, c.executionCtx as ExecutionContext);
+  const failed = await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));
   if (!failed.has(databaseId)) return;
   throw new ApiError(
     503,

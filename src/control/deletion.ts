@@ -54,7 +54,7 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   await deleteScript(c.env.CATALOG, id);
   await invalidate(c);
   await refreshSchedules(c.env, id);
-  await updateFeeds(c.env, c.executionCtx as ExecutionContext);
+  await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));
   await refreshQueues(
     c.env,
     consumed.map((queue) => queue.id),

@@ -18,7 +18,7 @@ import { success } from "./envelope.ts";
 import { ApiError, invalid } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
 import { originOf } from "./origin.ts";
-import { scriptOf, unknownScript } from "./script.ts";
+import { accountOf, scriptOf, unknownScript } from "./script.ts";
 import { annotations } from "./upload-metadata.ts";
 import { unknownVersion } from "./versions.ts";
 
@@ -86,7 +86,7 @@ deployments.post("/workers/scripts/:script_name/deployments", async (c) => {
   if (inserted?.meta.changes === 0) throw unknownScript(script.name);
   await invalidate(c);
   await refreshSchedules(c.env, script.id);
-  await updateFeeds(c.env, c.executionCtx as ExecutionContext);
+  await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));
   return success(toDeploymentResult({ ...deployment, scriptId: script.id }));
 });
 

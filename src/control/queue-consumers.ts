@@ -13,9 +13,9 @@ import { getScript } from "../catalog/scripts.ts";
 import type { ControlEnv } from "./app.ts";
 import { parse, readJson } from "./body.ts";
 import { success } from "./envelope.ts";
-import { ApiError, invalid } from "./error.ts";
+import { ApiError } from "./error.ts";
 import { toConsumerRecord } from "./queue-record.ts";
-import { ConsumerSettingsBody } from "./queue-settings.ts";
+import { ConsumerSettingsBody, QueueName } from "./queue-settings.ts";
 import { QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
 import { accountOf, unknownScript } from "./script.ts";
 
@@ -99,21 +99,18 @@ async function requireConsumer(
 async function readConsumer(c: Context<ControlEnv>, queue: Queue): Promise<NewConsumer> {
   const body = await readJson(c, Body, QUEUE_CODES.malformed);
   const { type } = body;
-  const { settings } = parse(
-    z.object({ settings: ConsumerSettingsBody[type] }),
-    { settings: body.settings ?? {} },
+  const { settings, dead_letter_queue: deadLetterQueue } = parse(
+    z.object({
+      settings: ConsumerSettingsBody[type],
+      dead_letter_queue: QueueName.refine(
+        (name) => name !== queue.name,
+        "must be another queue than the one that is consumed",
+      ).optional(),
+    }),
+    { settings: body.settings ?? {}, dead_letter_queue: body.dead_letter_queue || undefined },
     QUEUE_CODES.consumerSettings,
     "body",
   );
-  const deadLetterQueue = body.dead_letter_queue || undefined;
-  if (deadLetterQueue === queue.name) {
-    throw invalid(
-      QUEUE_CODES.consumerSettings,
-      "dead_letter_queue",
-      deadLetterQueue,
-      "another queue than the one that is consumed",
-    );
-  }
   const scriptId = type === "worker" ? await requireHandler(c, body) : undefined;
   return { type, scriptId, deadLetterQueue, settings: withoutNull(settings) };
 }

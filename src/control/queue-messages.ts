@@ -22,23 +22,17 @@ import { BATCH_SIZE, DELAY_SECONDS, VISIBILITY_TIMEOUT_MS } from "./queue-settin
 const CODES = {
   noPull: 0,
   noQueue: 10104,
-  messageMetadata: 10203,
-  messageSize: 10204,
-  batchSize: 10205,
-  batchCount: 10206,
   schema: 10207,
   malformed: 10208,
-  storage: 10251,
   paused: 10252,
 } as const;
 
-/** What the queue's object says of messages that it does not take. */
-const REFUSALS: [RegExp, code: number, status: ContentfulStatusCode][] = [
-  [/^message length/, CODES.messageSize, 413],
-  [/^batch size/, CODES.batchSize, 413],
-  [/^batch message count/, CODES.batchCount, 400],
-  [/^Queue backlog/, CODES.storage, 429],
-];
+/** For what the queue's object does not take, by its code; 400 for all others. */
+const STATUS: Partial<Record<number, ContentfulStatusCode>> = {
+  10204: 413,
+  10205: 413,
+  10251: 429,
+};
 
 const delay_seconds = DELAY_SECONDS.optional();
 const message = z
@@ -153,10 +147,10 @@ async function send(
     const backlog = await queueObject(c.env, queue.id).send(complete);
     return success({ metadata: { metrics: toMetrics(backlog) } });
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    const refusal = REFUSALS.find(([pattern]) => pattern.test(error.message));
-    if (!refusal) throw error;
-    throw new ApiError(refusal[2], refusal[1], error.message);
+    const refused = error instanceof Error && /^(.*) \((\d{5})\)$/s.exec(error.message);
+    if (!refused) throw error;
+    const code = Number(refused[2]);
+    throw new ApiError(STATUS[code] ?? 400, code, refused[1] ?? "");
   }
 }
 

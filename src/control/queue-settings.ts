@@ -16,11 +16,18 @@ export const MAX_WAIT_TIME_MS = whole("milliseconds", 0, 60_000);
 export const MAX_CONCURRENCY = whole("invocations", 1, 250);
 export const VISIBILITY_TIMEOUT_MS = whole("milliseconds", 1, 12 * 3_600_000);
 
+export const QueueName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
+    "must be 1 to 63 letters, digits, - and _, the first a letter or digit",
+  );
+
 /** A queue's settings as a request gives them. */
 export const QueueSettingsBody = z.strictObject({
-  delivery_delay: DELAY_SECONDS.optional(),
-  message_retention_period: RETENTION_SECONDS.optional(),
-  delivery_paused: z.boolean("must be true or false").optional(),
+  delivery_delay: DELAY_SECONDS.exactOptional(),
+  message_retention_period: RETENTION_SECONDS.exactOptional(),
+  delivery_paused: z.boolean("must be true or false").exactOptional(),
 });
 
 const both = {

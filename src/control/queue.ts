@@ -39,18 +39,24 @@ export const noSuchQueue = (
 ): ApiError => new ApiError(404, code, `${field}: got "${value}": Queue does not exist`);
 
 /**
- * Has the objects of these queues go by what the catalog says now. A change is committed to the
- * catalog first: an object reads it when it starts and again every few minutes, so that neither a
- * crash in between nor a call that fails leaves anything that would not mend itself.
+ * Tells the objects of these queues that the catalog has changed. It is committed there first: an
+ * object reads it when it starts and again every few minutes, and drops its messages when it finds
+ * that its queue is gone. So neither a crash in between nor a call that fails leaves anything that
+ * would not mend itself, and such a call does not make the change fail.
  */
 export async function refreshQueues(env: ControlEnv["Bindings"], ids: string[]): Promise<void> {
-  await Promise.all(
-    ids.map(async (id) => {
-      try {
-        await queueObject(env, id).refresh();
-      } catch (error) {
-        log("warn", "queue_refresh_failed", { queueId: id, message: String(error) });
-      }
-    }),
-  );
+  await Promise.all(ids.map((id) => tell(id, () => queueObject(env, id).refresh())));
+}
+
+/** Tells the object of a queue that is gone; see `refreshQueues`. */
+export async function destroyQueue(env: ControlEnv["Bindings"], id: string): Promise<void> {
+  await tell(id, () => queueObject(env, id).destroy());
+}
+
+async function tell(queueId: string, call: () => Promise<void>): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    log("warn", "queue_not_told", { queueId, message: String(error) });
+  }
 }

@@ -22,8 +22,8 @@ import { ApiError, invalid } from "./error.ts";
 import { queueConsumers } from "./queue-consumers.ts";
 import { queueMessages } from "./queue-messages.ts";
 import { toQueueRecord } from "./queue-record.ts";
-import { QueueSettingsBody } from "./queue-settings.ts";
-import { noSuchQueue, QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
+import { QueueName, QueueSettingsBody } from "./queue-settings.ts";
+import { destroyQueue, noSuchQueue, QUEUE_CODES, refreshQueues, requireQueue } from "./queue.ts";
 import { accountOf } from "./script.ts";
 
 const DEFAULT_PER_PAGE = 100;
@@ -34,12 +34,6 @@ const DEFAULTS: QueueSettings = {
   delivery_paused: false,
 };
 
-const Name = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
-    "must be 1 to 63 letters, digits, - and _, the first a letter or digit",
-  );
 // The name and the settings have codes of their own.
 const CreateBody = z.object({
   queue_name: z.string(),
@@ -79,7 +73,7 @@ queues.get("/queues", async (c) => {
 queues.post("/queues", async (c) => {
   const body = await readJson(c, CreateBody, QUEUE_CODES.malformed);
   const { queue_name } = body;
-  parse(z.object({ queue_name: Name }), { queue_name }, QUEUE_CODES.name, "body");
+  parse(z.object({ queue_name: QueueName }), { queue_name }, QUEUE_CODES.name, "body");
   const settings = { ...DEFAULTS, ...parseSettings(body.settings) };
   const queue = await createQueue(c.env.CATALOG, accountOf(c), queue_name, settings);
   if (!queue) {
@@ -96,16 +90,15 @@ queues.post("/queues", async (c) => {
 queues.get(QUEUE, async (c) => success(await toRecord(c, await requireQueue(c))));
 
 // As on Cloudflare PUT sets what is not given back to its default, PATCH leaves it.
-queues.put(QUEUE, (c) => update(c, () => DEFAULTS));
-queues.patch(QUEUE, (c) => update(c, (settings) => settings));
+queues.put(QUEUE, (c) => update(c, DEFAULTS));
+queues.patch(QUEUE, (c) => update(c, {}));
 
 queues.delete(QUEUE, async (c) => {
   const { queue } = await requireQueue(c);
   await refuseIfInUse(c, queue);
-  // In this order nobody can send any more once messages are dropped. After a crash in between, the
-  // object finds at its next alarm that its queue is gone and drops them itself.
+  // In this order nobody can send any more once messages are dropped.
   await deleteQueue(c.env.CATALOG, queue);
-  await queueObject(c.env, queue.id).destroy();
+  await destroyQueue(c.env, queue.id);
   await refreshSourcesOf(c, queue.name);
   return success(null);
 });
@@ -163,11 +156,8 @@ async function refuseIfInUse(c: Context<ControlEnv>, queue: Queue): Promise<void
   }
 }
 
-async function update(
-  c: Context<ControlEnv>,
-  base: (settings: QueueSettings) => QueueSettings,
-): Promise<Response> {
-  const { queue, consumer } = await requireQueue(c);
+async function update(c: Context<ControlEnv>, base: Partial<QueueSettings>): Promise<Response> {
+  const { queue } = await requireQueue(c);
   const { queue_name, settings } = await readJson(c, UpdateBody, QUEUE_CODES.malformed);
   if (queue_name !== undefined && queue_name !== queue.name) {
     throw new ApiError(
@@ -176,21 +166,16 @@ async function update(
       `queue_name: got "${queue_name}", must be "${queue.name}": Mayfly's queues keep their names, which bindings refer to`,
     );
   }
-  const updated = await updateQueue(c.env.CATALOG, queue, {
-    ...base(queue.settings),
-    ...parseSettings(settings),
-  });
+  await updateQueue(c.env.CATALOG, queue, { ...base, ...parseSettings(settings) });
   await refreshQueues(c.env, [queue.id]);
-  return success(await toRecord(c, { queue: updated, consumer }));
+  return success(await toRecord(c, await requireQueue(c)));
 }
 
 /** The settings given. */
 function parseSettings(settings: unknown): Partial<QueueSettings> {
   const schema = z.object({ settings: QueueSettingsBody });
   const body = { settings: settings ?? {} };
-  const given = parse(schema, body, QUEUE_CODES.queueSettings, "body").settings;
-  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries);
+  return parse(schema, body, QUEUE_CODES.queueSettings, "body").settings;
 }
 
 /** Queues whose consumer names this one as its dead letter queue look it up again. */

@@ -23,5 +23,5 @@ export async function wakeTriggers(env: Env, ctx: ExecutionContext): Promise<voi
 const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<unknown>)[] = [
   (env) => refreshSchedules(env),
   (env) => wakeBuckets(env),
-  updateFeeds,
+  (env, ctx) => updateFeeds(env, ctx),
 ];

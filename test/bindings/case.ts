@@ -3,6 +3,8 @@ export interface CaseEnv {
   KV: KVNamespace;
   R2: R2Bucket;
   DB: D1Database;
+  /** Its consumer is the suite's worker itself. */
+  QUEUE: Queue;
 }
 
 /** Code that runs inside a worker and throws if a binding does not behave. */

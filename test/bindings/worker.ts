@@ -1,10 +1,11 @@
 import type { Case, CaseEnv, Differences } from "./case.ts";
 import * as d1 from "./cases/d1.ts";
 import * as kv from "./cases/kv.ts";
+import * as queue from "./cases/queue.ts";
 import * as r2 from "./cases/r2.ts";
 
 const cases = new Map<string, { run: Case; differs?: Differences[string] }>();
-for (const [kind, module] of Object.entries({ kv, r2, d1 })) {
+for (const [kind, module] of Object.entries({ kv, r2, d1, queue })) {
   for (const [name, run] of Object.entries(module.cases)) {
     const differs = module.differences[name];
     cases.set(`${kind}: ${name}`, { run, ...(differs && { differs }) });
@@ -28,4 +29,5 @@ export default {
       return new Response(`${String(error)}\n${stack ?? ""}`, { status: 500 });
     }
   },
+  queue: queue.consume,
 } satisfies ExportedHandler<CaseEnv>;

@@ -1,10 +1,10 @@
 import { callApi } from "./api.ts";
 import { sendForm } from "./form.ts";
-import type { Platform } from "./platform.ts";
+import type { ApiAccess, Platform } from "./platform.ts";
 
 /** The result of an API call within the platform's account; throws if it fails. */
 export async function account<T>(
-  platform: Platform,
+  platform: ApiAccess,
   method: string,
   path: string,
   body?: unknown,

@@ -12,12 +12,20 @@ const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
 export interface WranglerDev extends ApiAccess {
   /** `http://localhost:<port>` */
   url: string;
+  /** What it has printed until now, on both streams. */
+  output(): string;
   /** Ends it and removes its data. */
   stop(): Promise<void>;
 }
 
-/** Starts the platform with `wrangler dev` on a free port and resolves when it is ready. */
-export async function startWranglerDev(): Promise<WranglerDev> {
+/**
+ * Starts the platform with `wrangler dev` on a free port and resolves when it is ready. `configs`: in
+ * place of the checkout's own, the first of them gets the requests; `varsFile` is the platform's.
+ */
+export async function startWranglerDev({
+  configs = [] as string[],
+  varsFile = join(ROOT, ".dev.vars"),
+} = {}): Promise<WranglerDev> {
   const folder = mkdtempSync(join(tmpdir(), "mayfly-dev-"));
   const port = await freePort();
   const env = {
@@ -27,9 +35,10 @@ export async function startWranglerDev(): Promise<WranglerDev> {
     XDG_CONFIG_HOME: folder,
     WRANGLER_LOG_PATH: join(folder, "logs"),
   };
+  const options = ["--port", String(port), "--inspector-port", "0", "--persist-to", folder];
   const child = spawn(
     process.execPath,
-    [WRANGLER, "dev", "--port", String(port), "--inspector-port", "0", "--persist-to", folder],
+    [WRANGLER, "dev", ...configs.flatMap((config) => ["-c", config]), ...options],
     { cwd: ROOT, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
@@ -47,15 +56,14 @@ export async function startWranglerDev(): Promise<WranglerDev> {
     await stop();
     throw new Error(`wrangler dev did not start:\n${output}`, { cause: error });
   }
-  const { MAYFLY_TOKEN: token = "", MAYFLY_ACCOUNT_ID: accountId = "" } = devVars();
+  const { MAYFLY_TOKEN: token = "", MAYFLY_ACCOUNT_ID: accountId = "" } = readVars(varsFile);
   const url = `http://localhost:${port}`;
-  return { url, api: `${url}/client/v4`, token, accountId, stop };
+  return { url, api: `${url}/client/v4`, token, accountId, output: () => output, stop };
 }
 
-/** The settings that `wrangler dev` makes for itself. */
-const devVars = (): Record<string, string> =>
+const readVars = (file: string): Record<string, string> =>
   Object.fromEntries(
-    readFileSync(join(ROOT, ".dev.vars"), "utf8")
+    readFileSync(file, "utf8")
       .split("\n")
       .map((line) => /^(\w+)="(.*)"$/.exec(line)?.slice(1) ?? ["", ""]),
   );

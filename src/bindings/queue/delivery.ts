@@ -18,6 +18,10 @@ const MAX_GROWN_CONCURRENCY = 20;
 const PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 
+// A consumer that gets nothing done has one batch at a time, and waits a little longer after each, lest
+// its failures take the machine's time from others.
+const MAX_FRUITLESS_PAUSE_MS = 100;
+
 // A delivery that was cut short, by whatever ended the executor, is not the message's failure, unless it
 // happens to it again and again.
 const MAX_CUT_SHORT = 10;
@@ -32,6 +36,9 @@ export class Delivery {
   #messagesOut = 0;
   #pausedUntil = 0;
   #pauses = 0;
+  // Batches since the last one of which anything was acknowledged.
+  #fruitless = 0;
+  #fruitlessUntil = 0;
 
   /** `settled` is called after each batch: there may be more to do. */
   constructor(env: Env, ctx: DurableObjectState, store: MessageStore, settled: () => void) {
@@ -41,11 +48,15 @@ export class Delivery {
     this.#settled = settled;
   }
 
+  get isDelivering(): boolean {
+    return this.#batches > 0;
+  }
+
   /** Starts all batches that are ready and may run. */
   startReady(setup: QueueSetup, now: number): void {
     const { queue, consumer } = setup;
     if (consumer?.type !== "worker" || queue.settings.delivery_paused) return;
-    if (now < this.#pausedUntil) return;
+    if (now < this.#startAfter) return;
     const window = windowOf(consumer);
     while (this.#mayStart(consumer)) {
       const source = this.#store.firstSource(window, now);
@@ -61,10 +72,15 @@ export class Delivery {
     if (consumer?.type !== "worker" || queue.settings.delivery_paused) return undefined;
     if (!this.#mayStart(consumer)) return undefined;
     const source = this.#store.firstSource(windowOf(consumer), now);
-    return source && Math.max(source.readyAt, this.#pausedUntil);
+    return source && Math.max(source.readyAt, this.#startAfter);
+  }
+
+  get #startAfter(): number {
+    return Math.max(this.#pausedUntil, this.#fruitlessUntil);
   }
 
   #mayStart({ settings }: WorkerConsumer): boolean {
+    if (this.#fruitless > 0) return this.#batches < 1;
     const waiting = this.#store.count - this.#messagesOut;
     const grown = Math.min(1 + Math.floor(waiting / settings.batch_size), MAX_GROWN_CONCURRENCY);
     return this.#batches < (settings.max_concurrency ?? grown);
@@ -124,22 +140,25 @@ export class Delivery {
       this.#pauses = 0;
       const { result = { messages: {} } } = outcome;
       const handled = outcome.outcome === "ok";
-      this.#apply(consumer, messages, ({ id, failures }) => {
+      const acked = this.#apply(consumer, messages, ({ id, failures }) => {
         const retry = wordOn(id, result, handled);
         if (!retry) return undefined;
         const batchDelay = result.all?.action === "retry" ? result.all.delaySeconds : undefined;
         const delay = retry.delaySeconds ?? batchDelay ?? consumer.settings.retry_delay;
         return { failures: failures + 1, visibleAt: visibleAfter(now, delay) };
       });
+      this.#fruitless = acked > 0 ? 0 : this.#fruitless + 1;
+      const pauseMs = this.#fruitless && Math.min(2 ** this.#fruitless, MAX_FRUITLESS_PAUSE_MS);
+      this.#fruitlessUntil = now + pauseMs;
     }
   }
 
-  /** `again` says what becomes of a message, undefined that it is acknowledged. */
+  /** `again` says what becomes of a message, undefined that it is acknowledged; how many are. */
   #apply(
     consumer: WorkerConsumer,
     messages: TakenMessage[],
     again: (message: TakenMessage) => Omit<Again, "seq"> | undefined,
-  ): void {
+  ): number {
     const acked: number[] = [];
     const retried: Again[] = [];
     const givenUp: number[] = [];
@@ -151,6 +170,7 @@ export class Delivery {
       else retried.push({ seq, ...fate });
     }
     this.#store.settle(acked, retried, givenUp, windowOf(consumer));
+    return acked.length;
   }
 
   #pause(now: number, longer: boolean): void {

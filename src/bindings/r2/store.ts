@@ -98,7 +98,7 @@ export class R2Store extends RpcTarget implements R2Methods {
       bucket,
       action,
       objects,
-      () => this.#env.BUCKET.delete(objects.map(({ name }) => name)),
+      async () => this.#env.BUCKET.delete(objects.map(({ name }) => name)),
       () => "deleted",
     );
   }

@@ -52,7 +52,7 @@ export class Journal {
     );
   }
 
-  /** Another change of the key goes on: there may be an object where there was none. */
+  /** An object is being put under the key: there may be one where there was none. */
   doubtAbsence(key: string): void {
     this.#sql.exec("UPDATE intents SET version = '' WHERE key = ? AND version IS NULL", key);
   }

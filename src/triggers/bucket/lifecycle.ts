@@ -30,7 +30,7 @@ interface Pass {
 export class LifecyclePass {
   readonly #env: Env;
   readonly #kv: SyncKvStorage;
-  /** Grows whenever a pass is begun from outside. */
+  /** Grows whenever a pass is begun or ended from outside. */
   #restarts = 0;
 
   constructor(env: Env, kv: SyncKvStorage) {
@@ -49,6 +49,12 @@ export class LifecyclePass {
   restart({ accountId, name, number }: PassBucket): void {
     this.#restarts++;
     this.#save({ bucket: { accountId, name, number }, at: Date.now(), done: 0 });
+  }
+
+  /** Ends passes for good: the bucket is gone, and another may get its name. */
+  stop(): void {
+    this.#restarts++;
+    this.#kv.delete("pass");
   }
 
   /** Works on a pass that is due; returns when to come back, or undefined if there is nothing to do. */

@@ -12,7 +12,7 @@ export const bucketObject = (env: Env, number: number): DurableObjectStub<Bucket
 /**
  * Makes a change of objects, given by key and by name in the platform's own bucket. If a rule wants to
  * know of it, this returns only when the notification will outlive any crash; if none does, nothing
- * but the change is done.
+ * but the change is done. `make` must not throw but reject.
  */
 export function notifying<T>(
   env: Env,

@@ -18,7 +18,10 @@ const PARALLEL_HEADS = 50;
 /** A change whose maker is known to be at work. */
 interface UnderWay {
   change: Change;
-  /** Whether another change of the key has been under way at the same time. */
+  /**
+   * Whether an object was being put under the key at the same time: then one may have been deleted
+   * that was not there before.
+   */
   contended: boolean;
 }
 
@@ -57,12 +60,13 @@ export class BucketObject extends DurableObject<Env> {
     const underWay = changes.map((change) => this.#enter(change));
     try {
       const versions = await this.#versionsOf(changes);
-      // Before the alarm and the intents are on disk, no call leaves this object.
       this.#wakeAt(Date.now() + RECOVER_AFTER_MS);
-      for (const [index, { change, contended }] of underWay.entries()) {
+      for (const [index, { change }] of underWay.entries()) {
         this.#journal.begin(change, versions[index] ?? null);
-        if (contended) this.#journal.doubtAbsence(change.key);
+        if (this.#isContended(change.key)) this.#journal.doubtAbsence(change.key);
       }
+      // Nothing is changed before the intents and the alarm are on disk.
+      await this.ctx.storage.sync();
       let outcome: Outcome;
       try {
         outcome = await receive(make());
@@ -100,6 +104,7 @@ export class BucketObject extends DurableObject<Env> {
 
   /** The bucket was deleted: forgets everything once its last notifications have been delivered. */
   async retire(): Promise<void> {
+    this.#lifecycle.stop();
     this.ctx.storage.kv.put("retired", true);
     this.#wakeAt(Date.now());
   }
@@ -126,10 +131,14 @@ export class BucketObject extends DurableObject<Env> {
 
   #enter(change: Change): UnderWay {
     const others = this.#underWay.get(change.key) ?? [];
-    for (const other of others) other.contended = true;
-    const entry = { change, contended: others.length > 0 };
+    const entry = { change, contended: others.some((other) => !isDeletion(other.change.action)) };
+    if (!isDeletion(change.action)) for (const other of others) other.contended = true;
     this.#underWay.set(change.key, [...others, entry]);
     return entry;
+  }
+
+  #isContended(key: string): boolean {
+    return this.#underWay.get(key)?.some(({ contended }) => contended) ?? false;
   }
 
   #leave(entry: UnderWay): void {

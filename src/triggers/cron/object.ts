@@ -27,8 +27,8 @@ const MAX_PAUSE_MS = 60_000;
 const BUSY_PAUSE_MS = 1_000;
 /** Runs that are over, per cron: what `wrangler` users look back at. */
 const KEPT_RUNS = 100;
-/** While something is under way the object comes back, should its process end meanwhile. */
-const HEARTBEAT_MS = 60_000;
+/** While something is under way the object comes back this often, should its process end meanwhile. */
+const HEARTBEAT_MS = 10_000;
 // Crons looked at before others get their turn.
 const BATCH_SIZE = 20;
 
@@ -52,7 +52,9 @@ export class SchedulerObject extends DurableObject<Env> {
     super(ctx, env);
     this.#store = new CronStore(ctx.storage.sql);
     // Nothing runs yet, so these ended with the process that the object was in before.
-    for (const run of this.#store.runningRuns()) this.#repeat(run);
+    const cutShort = this.#store.runningRuns();
+    for (const run of cutShort) this.#repeat(run);
+    if (cutShort.length > 0) ctx.waitUntil(this.#proceed());
   }
 
   override async alarm(): Promise<void> {

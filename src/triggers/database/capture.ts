@@ -48,7 +48,7 @@ export function captureTrigger(sql: SqlStorage, table: string, operation: Operat
       table,
     )
     .toArray();
-  const key = columns.filter(({ pk }) => pk > 0).toSorted((a, b) => a.pk - b.pk);
+  const key = columns.filter(({ pk }) => pk > 0);
   const row = (reference: "OLD" | "NEW", unless: Operation): string =>
     operation === unless ? "NULL" : rowJson(reference, columns, key);
   const values = [
@@ -69,22 +69,22 @@ END`;
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
-/** A column's name and its value in the changed row, as SQL. */
+function rowJson(reference: "OLD" | "NEW", columns: Column[], key: Column[]): string {
+  // Each value under a short name: what SQLite takes as one statement is limited.
+  const values = columns.map(({ name }, i) => `${reference}.${quoteName(name)} AS ${alias(i)}`);
+  const cells = columns.map(({ name }, i) => ({ name, value: alias(i) }));
+  const keyCells = cells.filter(({ name }) => key.some((column) => column.name === name));
+  return `(SELECT CASE WHEN ${fits(cells)} THEN ${objects(cells)}
+    WHEN ${fits(keyCells)} THEN json_object('key', ${objects(keyCells)})
+    ELSE json_object('key', json_array()) END FROM (SELECT ${values.join(", ")}))`;
+}
+
+const alias = (index: number): string => `c${index}`;
+
+/** A column's name, and SQL for its value in the changed row. */
 interface Cell {
   name: string;
   value: string;
-}
-
-function rowJson(reference: "OLD" | "NEW", columns: Column[], key: Column[]): string {
-  const toCell = ({ name }: Column): Cell => ({
-    name: quoteText(name),
-    value: `${reference}.${quoteName(name)}`,
-  });
-  const cells = columns.map(toCell);
-  const keyCells = key.map(toCell);
-  return `CASE WHEN ${fits(cells)} THEN ${objects(cells)}
-    WHEN ${fits(keyCells)} THEN json_object('key', ${objects(keyCells)})
-    ELSE json_object('key', json_array()) END`;
 }
 
 function objects(cells: Cell[]): string {
@@ -93,7 +93,7 @@ function objects(cells: Cell[]): string {
     const members = cells.slice(i, i + COLUMNS_PER_OBJECT).map(
       // A text that a JSON function made counts as JSON until something is appended to it.
       ({ name, value }) =>
-        `${name}, CASE typeof(${value}) WHEN 'blob' THEN json_object('blob', hex(${value})) WHEN 'text' THEN ${value} || '' ELSE ${value} END`,
+        `${quoteText(name)}, CASE typeof(${value}) WHEN 'blob' THEN json_object('blob', hex(${value})) WHEN 'text' THEN ${value} || '' ELSE ${value} END`,
     );
     parts.push(`json_object(${members.join(", ")})`);
   }

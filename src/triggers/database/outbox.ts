@@ -7,6 +7,7 @@ import {
   OUTBOX,
   type ChangeRow,
   type Feed,
+  foldName,
   type TableSubscription,
 } from "./protocol.ts";
 
@@ -30,8 +31,8 @@ export interface Page {
 }
 
 // Changes that go to a queue in one call, and what their rows may come to in bytes.
-const PAGE_ROWS = 100;
-const PAGE_BYTES = 4_000_000;
+const PAGE_ROWS = 500;
+const PAGE_BYTES = 2_000_000;
 
 const FEED_KEY = "feed";
 // The last number given when the last subscription ended.
@@ -59,11 +60,6 @@ export class Outbox {
     this.#sql = storage.sql;
     this.#feed = storage.kv.get<StoredFeed>(FEED_KEY);
     this.refresh();
-  }
-
-  /** Whether anything is subscribed to. */
-  get isActive(): boolean {
-    return this.#feed !== undefined;
   }
 
   /** Number of the last change. It grows by one with each row that a trigger writes. */
@@ -175,7 +171,7 @@ export class Outbox {
       wanted.some(
         (one) =>
           row.seq > one.after &&
-          fold(row.table_name) === fold(one.tableName) &&
+          foldName(row.table_name) === foldName(one.tableName) &&
           one.operations.includes(row.operation),
       ),
     );
@@ -227,11 +223,11 @@ export class Outbox {
 
   /** For tables that are there. Of those that run after the same change SQLite begins with the newest. */
   #createTriggers(subscriptions: TableSubscription[]): void {
-    const names = new Set(subscriptions.map(({ tableName }) => fold(tableName)));
+    const names = new Set(subscriptions.map(({ tableName }) => foldName(tableName)));
     for (const name of names) {
       const table = findTable(this.#sql, name);
       if (table === undefined) continue;
-      const ofTable = subscriptions.filter(({ tableName }) => fold(tableName) === name);
+      const ofTable = subscriptions.filter(({ tableName }) => foldName(tableName) === name);
       for (const operation of OPERATIONS) {
         if (!ofTable.some(({ operations }) => operations.includes(operation))) continue;
         this.#sql.exec(captureTrigger(this.#sql, table, operation));
@@ -240,11 +236,8 @@ export class Outbox {
   }
 }
 
-/** SQLite tells apart names by all but the case of ASCII letters. */
-const fold = (name: string): string => name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
-
 const isSame = (a: TableSubscription, b: TableSubscription): boolean =>
-  a.queueId === b.queueId && fold(a.tableName) === fold(b.tableName);
+  a.queueId === b.queueId && foldName(a.tableName) === foldName(b.tableName);
 
 function refuseReserved(sql: string): void {
   if (!OUTBOX_NAME.test(sql.replace(TEXT_LITERAL, ""))) return;

@@ -9,6 +9,10 @@ export interface TableSubscription {
   operations: Operation[];
 }
 
+/** A name as SQLite compares it: the case of ASCII letters makes no difference. */
+export const foldName = (name: string): string =>
+  name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+
 /** Which changes of a database go where, and what their messages say of it. */
 export interface Feed {
   accountId: string;
