@@ -27,7 +27,7 @@ export interface Env {
 
   /** Other roles, where they are other processes; see `roles/contract.ts`. */
   STATE?: Fetcher;
-  SHARD?: Fetcher;
+  [shard: `SHARD_${number}`]: Fetcher;
   [executor: `EXECUTOR_${number}`]: Fetcher;
   QUARANTINE?: Fetcher;
 
@@ -47,6 +47,8 @@ export interface Env {
   MAYFLY_SECRETS_KEY?: string;
   /** How many executors there are in other processes: `EXECUTOR_1` and so on; none if missing. */
   MAYFLY_EXECUTORS?: string;
+  /** Among how many shards new databases are spread; 1 if missing. */
+  MAYFLY_SHARDS?: string;
   /** Further zones of the default account, separated by commas. */
   MAYFLY_ZONES?: string;
   /** Further hosts, separated by commas, under which the API answers. */

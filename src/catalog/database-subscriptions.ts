@@ -129,6 +129,8 @@ export function declareSubscriptions(db: D1Database, versionId: string): D1Prepa
 
 /** A feed that a database's object may not know of yet. */
 export interface ChangedFeed extends Feed {
+  /** The shard of its database. */
+  shard: number;
   /** What the object is to be told, as it is kept in `database_feeds` afterwards. */
   wanted: string;
 }
@@ -146,18 +148,19 @@ export async function listChangedFeeds(
         FROM (SELECT DISTINCT database_id, table_name, queue_id, operations FROM database_subscriptions)
         GROUP BY database_id
       )
-      SELECT d.id, d.account_id, d.name, coalesce(w.subscriptions, '[]') AS wanted
+      SELECT d.id, d.account_id, d.name, d.shard, coalesce(w.subscriptions, '[]') AS wanted
       FROM databases d LEFT JOIN wanted w ON w.database_id = d.id
       LEFT JOIN database_feeds f ON f.database_id = d.id
       WHERE coalesce(w.subscriptions, '[]') <> coalesce(f.told, '[]')
         AND d.account_id = coalesce(?, d.account_id)`,
     )
     .bind(accountId ?? null)
-    .all<{ id: string; account_id: string; name: string; wanted: string }>();
-  return results.map(({ id, account_id, name, wanted }) => ({
+    .all<{ id: string; account_id: string; name: string; shard: number; wanted: string }>();
+  return results.map(({ id, account_id, name, shard, wanted }) => ({
     accountId: account_id,
     databaseId: id,
     databaseName: name,
+    shard,
     subscriptions: JSON.parse(wanted) as TableSubscription[],
     wanted,
   }));

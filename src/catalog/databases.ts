@@ -4,6 +4,8 @@ export interface Database {
   id: string;
   accountId: string;
   name: string;
+  /** The shard that keeps its data, from 1. */
+  shard: number;
   /** ISO 8601 in UTC. */
   createdAt: string;
 }
@@ -12,15 +14,17 @@ interface Row {
   id: string;
   account_id: string;
   name: string;
+  shard: number;
   created_at: string;
 }
 
-const COLUMNS = "id, account_id, name, created_at";
+const COLUMNS = "id, account_id, name, shard, created_at";
 
 const fromRow = (row: Row): Database => ({
   id: row.id,
   accountId: row.account_id,
   name: row.name,
+  shard: row.shard,
   createdAt: row.created_at,
 });
 
@@ -54,17 +58,25 @@ export async function listDatabases(
   return results.map(fromRow);
 }
 
-/** The new database, or undefined if the account has one of this name. */
+/**
+ * The new database, in that of the first `shards` shards which has the fewest; undefined if the account
+ * has one of this name.
+ */
 export async function createDatabase(
   db: D1Database,
   accountId: string,
   name: string,
+  shards: number,
 ): Promise<Database | undefined> {
   const row = await db
     .prepare(
-      `INSERT INTO databases (${COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+      `WITH RECURSIVE shards (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM shards WHERE number < ?)
+      INSERT INTO databases (${COLUMNS}) VALUES (?, ?, ?,
+        (SELECT number FROM shards
+          ORDER BY (SELECT count(*) FROM databases WHERE shard = number), number LIMIT 1), ?)
+      ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
     )
-    .bind(crypto.randomUUID(), accountId, name, new Date().toISOString())
+    .bind(shards, crypto.randomUUID(), accountId, name, new Date().toISOString())
     .first<Row>();
   return row ? fromRow(row) : undefined;
 }
@@ -75,4 +87,14 @@ export async function deleteDatabase(db: D1Database, accountId: string, id: stri
     .prepare("DELETE FROM databases WHERE account_id = ? AND id = ?")
     .bind(accountId, id)
     .run();
+}
+
+/** The shard of each database, by its id. Those that do not exist any more are left out. */
+export async function findShards(db: D1Database, ids: string[]): Promise<Record<string, number>> {
+  if (ids.length === 0) return {};
+  const { results } = await db
+    .prepare("SELECT id, shard FROM databases WHERE id IN (SELECT value FROM json_each(?))")
+    .bind(JSON.stringify(ids))
+    .all<{ id: string; shard: number }>();
+  return Object.fromEntries(results.map(({ id, shard }) => [id, shard]));
 }

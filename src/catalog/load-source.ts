@@ -1,8 +1,9 @@
 import type { Env } from "../env.ts";
 import { ByteCache } from "./byte-cache.ts";
+import { findShards } from "./databases.ts";
 import { loadModules } from "./modules.ts";
 import { openSecrets } from "./secrets.ts";
-import { codeSize, type IsolateSource, type SourceBinding } from "./source.ts";
+import { codeSize, databaseIds, type IsolateSource, type SourceBinding } from "./source.ts";
 import type { StoredBinding, StoredModule } from "./versions.ts";
 
 // Versions are immutable, and soonest called after they were made.
@@ -41,11 +42,12 @@ async function readSource(env: Env, versionId: string): Promise<IsolateSource | 
       tag: string | null;
     }>();
   if (!row) return undefined;
-  const [modules, secrets] = await Promise.all([
+  const bindings = JSON.parse(row.bindings) as StoredBinding[];
+  const [modules, secrets, shards] = await Promise.all([
     loadModules(env, JSON.parse(row.modules) as StoredModule[]),
     openSecrets(env, versionId),
+    findShards(env.CATALOG, databaseIds(bindings)),
   ]);
-  const bindings = JSON.parse(row.bindings) as StoredBinding[];
   return {
     accountId: row.account_id,
     scriptName: row.name,
@@ -57,6 +59,7 @@ async function readSource(env: Env, versionId: string): Promise<IsolateSource | 
     mainModule: row.main_module,
     modules,
     bindings: bindings.map((binding) => withSecret(binding, secrets)),
+    shards,
   };
 }
 

@@ -2,6 +2,7 @@ import type { Env } from "../env.ts";
 import catalog from "../../migrations/0001_catalog.sql";
 import invocations from "../../migrations/0002_invocations.sql";
 import events from "../../migrations/0003_events.sql";
+import shards from "../../migrations/0005_shards.sql";
 import { randomHex } from "./crypto.ts";
 
 // In order. The table is the one that `wrangler d1 migrations` keeps, so both agree on what ran.
@@ -9,6 +10,7 @@ const MIGRATIONS = [
   { name: "0001_catalog.sql", sql: catalog },
   { name: "0002_invocations.sql", sql: invocations },
   { name: "0003_events.sql", sql: events },
+  { name: "0005_shards.sql", sql: shards },
 ];
 
 let ready = false;

@@ -35,6 +35,8 @@ export interface IsolateSource {
   mainModule: string;
   modules: SourceModule[];
   bindings: SourceBinding[];
+  /** The shard of each D1 database that is bound, by the database's id. */
+  shards: Record<string, number>;
 }
 
 /** Size of all its modules, in bytes (of text: in characters). */
@@ -44,3 +46,7 @@ export function codeSize({ modules }: IsolateSource): number {
     0,
   );
 }
+
+/** Ids of the D1 databases among the bindings. */
+export const databaseIds = (bindings: { type: string; id?: string }[]): string[] =>
+  bindings.flatMap(({ type, id }) => (type === "d1" && id !== undefined ? [id] : []));

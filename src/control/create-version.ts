@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { findShards } from "../catalog/databases.ts";
 import { declareSubscriptions } from "../catalog/database-subscriptions.ts";
 import { currentDeployment, insertDeployment } from "../catalog/deployments.ts";
 import { rememberSource, withoutSecret } from "../catalog/load-source.ts";
@@ -6,7 +7,7 @@ import { storeModules } from "../catalog/modules.ts";
 import type { Isolation } from "../catalog/routing.ts";
 import { getScript, insertScript, type Script } from "../catalog/scripts.ts";
 import { insertSecrets } from "../catalog/secrets.ts";
-import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
+import { databaseIds, type IsolateSource, type SourceBinding } from "../catalog/source.ts";
 import { insertVersion, latestVersion, type Version } from "../catalog/versions.ts";
 import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import { updateFeeds } from "../triggers/database/update-feeds.ts";
@@ -118,6 +119,7 @@ async function save(
     mainModule,
     modules: modules.map(({ name, type, content }) => ({ name, type, content })),
     bindings,
+    shards: await findShards(db, databaseIds(bindings)),
   };
   const { startupTimeMs, handlers } = await startOnce(c, source);
   if (latest && !handlers.includes("queue")) await refuseIfConsumer(c, latest.scriptId);

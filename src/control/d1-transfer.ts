@@ -1,5 +1,6 @@
 import { Hono, type Context } from "hono";
 import * as z from "zod";
+import type { Database } from "../catalog/databases.ts";
 import { shardOf } from "../roles/contract.ts";
 import type { ControlEnv } from "./app.ts";
 import { readJson } from "./body.ts";
@@ -43,7 +44,8 @@ const ExportBody = z.object({
 export const d1Transfer = new Hono<ControlEnv>();
 
 d1Transfer.post("/d1/database/:database/import", async (c) => {
-  const { id } = await requireDatabase(c);
+  const database = await requireDatabase(c);
+  const { id } = database;
   const body = await readJson(c, ImportBody, MALFORMED);
   switch (body.action) {
     case "init": {
@@ -52,17 +54,17 @@ d1Transfer.post("/d1/database/:database/import", async (c) => {
       return success({ upload_url: await createLink(c, "PUT", keyOf(id, filename)), filename });
     }
     case "ingest":
-      return success(await ingest(c, id, body.filename, body.etag));
+      return success(await ingest(c, database, body.filename, body.etag));
     case "poll":
       return success(failed("import", "Not currently importing anything."));
   }
 });
 
 d1Transfer.post("/d1/database/:database/export", async (c) => {
-  const { id } = await requireDatabase(c);
+  const { id, shard } = await requireDatabase(c);
   const { dump_options: options = {} } = await readJson(c, ExportBody, MALFORMED);
   removeStale(c);
-  const outcome = await shardOf(c.env, c.executionCtx as ExecutionContext).dump(id, {
+  const outcome = await shardOf(c.env, c.executionCtx as ExecutionContext, shard).dump(id, {
     noSchema: options.no_schema ?? false,
     noData: options.no_data ?? false,
     tables: options.tables ?? [],
@@ -94,7 +96,7 @@ const failed = (type: string, error: string): Record<string, unknown> => ({
 
 async function ingest(
   c: Context<ControlEnv>,
-  databaseId: string,
+  { id: databaseId, shard }: Database,
   filename: string,
   etag: string,
 ): Promise<Record<string, unknown>> {
@@ -108,7 +110,7 @@ async function ingest(
     if (object.etag !== etag) {
       throw invalid(MALFORMED, "etag", etag, `the MD5 of the uploaded file, ${object.etag}`);
     }
-    const outcome = await shardOf(c.env, c.executionCtx as ExecutionContext).import(
+    const outcome = await shardOf(c.env, c.executionCtx as ExecutionContext, shard).import(
       databaseId,
       object.body,
     );

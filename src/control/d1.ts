@@ -58,7 +58,12 @@ d1.get("/d1/database", async (c) => {
 
 d1.post("/d1/database", async (c) => {
   const { name } = await readJson(c, CreateBody, MALFORMED);
-  const database = await createDatabase(c.env.CATALOG, accountOf(c), name);
+  const database = await createDatabase(
+    c.env.CATALOG,
+    accountOf(c),
+    name,
+    Number(c.env.MAYFLY_SHARDS ?? 1),
+  );
   if (!database) {
     throw new ApiError(400, NAME_TAKEN, `name: a database named "${name}" exists already`);
   }
@@ -70,7 +75,7 @@ d1.get("/d1/database/:database", async (c) => {
   const wanted = c.req.query("fields")?.split(",");
   const record: Record<string, unknown> = toRecord(database);
   if (!wanted || wanted.includes("file_size") || wanted.includes("num_tables")) {
-    const { sizeBytes, tables } = await shard(c).info(database.id);
+    const { sizeBytes, tables } = await shard(c, database).info(database.id);
     Object.assign(record, { num_tables: tables, file_size: sizeBytes });
   }
   const fields = wanted ?? Object.keys(record);
@@ -78,9 +83,10 @@ d1.get("/d1/database/:database", async (c) => {
 });
 
 d1.delete("/d1/database/:database", async (c) => {
-  const { id, accountId } = await requireDatabase(c);
+  const database = await requireDatabase(c);
+  const { id, accountId } = database;
   // In this order a failure in between can be mended by deleting again.
-  await shard(c).destroy(id);
+  await shard(c, database).destroy(id);
   await deleteDatabase(c.env.CATALOG, accountId, id);
   return success(null);
 });
@@ -120,8 +126,8 @@ d1.route("/", d1Transfer);
 
 const accountOf = (c: Context<ControlEnv>): string => c.req.param("account_id") ?? "";
 
-const shard = (c: Context<ControlEnv>): ShardRole =>
-  shardOf(c.env, c.executionCtx as ExecutionContext);
+const shard = (c: Context<ControlEnv>, database: Database): ShardRole =>
+  shardOf(c.env, c.executionCtx as ExecutionContext, database.shard);
 
 function toRecord({ id, name, createdAt }: Database): Record<string, unknown> {
   return { uuid: id, name, created_at: createdAt, version: "production" };
@@ -129,12 +135,14 @@ function toRecord({ id, name, createdAt }: Database): Record<string, unknown> {
 
 /** Runs what the body asks for in one transaction. */
 async function runQuery(c: Context<ControlEnv>): Promise<StatementResult[]> {
-  const { id } = await requireDatabase(c);
+  const database = await requireDatabase(c);
+  const { id } = database;
+  const owner = shard(c, database);
   const body = await readJson(c, QueryBody, MALFORMED);
   let outcome: QueryOutcome;
-  if ("batch" in body) outcome = await shard(c).query(id, body.batch.map(toStatement));
-  else if (body.params?.length) outcome = await shard(c).query(id, [toStatement(body)]);
-  else outcome = await shard(c).execute(id, body.sql);
+  if ("batch" in body) outcome = await owner.query(id, body.batch.map(toStatement));
+  else if (body.params?.length) outcome = await owner.query(id, [toStatement(body)]);
+  else outcome = await owner.execute(id, body.sql);
   if (!outcome.ok) throw new ApiError(400, SQL_ERROR, outcome.error);
   return outcome.results;
 }

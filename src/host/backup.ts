@@ -14,9 +14,9 @@ const isDerived = (path: string): boolean => path.endsWith(".sqlite-shm");
 
 /**
  * Copies the data folder of a running platform into a folder that must be empty or missing. `hold`
- * keeps state from writing while the databases are copied, so that the copy is of one moment: what a
+ * keeps state and shards from writing while the databases are copied, so that the copy is of one moment: what a
  * crash at that moment would have left, and that is something every start can work with. What is never
- * changed is copied before that, while state goes on.
+ * changed is copied before that, while they go on.
  */
 export async function backUp(
   dataFolder: string,
@@ -26,8 +26,13 @@ export async function backUp(
   checkEmpty("backup", to);
   mkdirSync(to, { recursive: true, mode: 0o700 });
   const from = inDataFolder(dataFolder);
-  await copyNew(from.state, inDataFolder(to).state, (path) => !isDatabase(path));
-  await hold(() => copyNew(from.state, inDataFolder(to).state, () => true));
+  const copy = async (wanted: (path: string) => boolean): Promise<void> => {
+    for (const kept of ["state", "shards"] as const) {
+      await copyNew(from[kept], inDataFolder(to)[kept], wanted);
+    }
+  };
+  await copy((path) => !isDatabase(path));
+  await hold(() => copy(() => true));
   await copyFile(from.credentials, inDataFolder(to).credentials);
 }
 

@@ -26,7 +26,8 @@ const HELP = `mayfly <command>
   --version                        print the version
 
 Settings are environment variables: PORT, MAYFLY_DATA, MAYFLY_TOKEN, MAYFLY_DOMAIN, MAYFLY_BIND,
-MAYFLY_ZONES, MAYFLY_API_HOSTS, MAYFLY_EXECUTORS, MAYFLY_DRAIN_SECONDS. docs/running.md describes them.
+MAYFLY_ZONES, MAYFLY_API_HOSTS, MAYFLY_EXECUTORS, MAYFLY_SHARDS, MAYFLY_QUERY_MS,
+MAYFLY_DRAIN_SECONDS. docs/running.md describes them.
 `;
 
 /** What was typed is not a command: shown with a hint, exit code 2. */

@@ -1,5 +1,6 @@
 # The executor: runs users' code behind the public socket. Addresses and the platform's settings come
-# from the supervisor, on the command line and in the environment (workerd-process.ts).
+# from the supervisor, on the command line and in the environment (workerd-process.ts), which also
+# repeats the lines that end in "each shard" for those that there are besides the first.
 @0xd1c5a3b7e9f04826;
 
 using Workerd = import "/workerd/workerd.capnp";
@@ -9,7 +10,7 @@ const config :Workerd.Config = (
   services = [
     (name = "mayfly", worker = .mayfly),
     (name = "state", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
-    (name = "shard", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
+    (name = "shard-1", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))), # each shard
   ],
   sockets = [
     (name = "public", http = (), service = "mayfly"),
@@ -25,7 +26,7 @@ const mayfly :Workerd.Worker = (
   bindings = [
     (name = "LOADER", workerLoader = ()),
     (name = "STATE", service = "state"),
-    (name = "SHARD", service = "shard"),
+    (name = "SHARD_1", service = "shard-1"), # each shard
     (name = "MAYFLY_RUNTIME", text = "workerd"),
     (name = "MAYFLY_DOMAIN", fromEnvironment = "MAYFLY_DOMAIN"),
     (name = "MAYFLY_PORT", fromEnvironment = "MAYFLY_PORT"),

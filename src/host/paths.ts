@@ -20,6 +20,8 @@ export const inDataFolder = (folder: string) => ({
   control: join(folder, "control"),
   /** Everything the state process keeps. */
   state: join(folder, "state"),
+  /** A folder for each shard, named by its number: users' databases. */
+  shards: join(folder, "shards"),
 });
 
 // Addresses of Unix sockets hold 108 bytes on Linux and 104 on macOS, with a final zero.
@@ -40,12 +42,13 @@ export function makeRuntimeFolder(): string {
  * The Unix sockets in the runtime folder; Miniflare appends `:0` to the names of its own. Executors'
  * own sockets have new names with each process.
  */
-export const socketsIn = (folder: string, executors: number) => ({
+export const socketsIn = (folder: string, executors: number, shards: number) => ({
   state: join(folder, "state:0"),
-  shard: join(folder, "shard:0"),
   statePing: join(folder, "state-ping:0"),
   /** Where state finds each executor: a relay to whatever process it is at the moment. */
   executors: Array.from({ length: executors }, (_, index) => join(folder, `executor-${index + 1}`)),
+  /** Of each shard, for its role and for pings. */
+  shards: Array.from({ length: shards }, (_, index) => join(folder, `shard-${index + 1}`)),
   quarantine: join(folder, "quarantine.sock"),
 });
 export type Sockets = ReturnType<typeof socketsIn>;

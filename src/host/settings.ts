@@ -24,6 +24,10 @@ export interface Settings {
   apiHosts: string[];
   /** How many executors serve requests. */
   executors: number;
+  /** Among how many shards new databases are spread. */
+  shards: number;
+  /** How long a shard may stand still, in milliseconds: the longest query. */
+  queryMs: number;
   /** What requests in flight are given when their executor ends, in milliseconds. */
   drainMs: number;
 }
@@ -71,6 +75,18 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       (text) => parseNumber(text, 1, MAX_EXECUTORS),
       `a whole number from 1 to ${MAX_EXECUTORS}`,
     ),
+    shards: read(
+      "MAYFLY_SHARDS",
+      1,
+      (text) => parseNumber(text, 1, MAX_SHARDS),
+      `a whole number from 1 to ${MAX_SHARDS}`,
+    ),
+    queryMs: read(
+      "MAYFLY_QUERY_MS",
+      30_000,
+      (text) => parseNumber(text, MIN_QUERY_MS, MAX_QUERY_MS),
+      `a whole number from ${MIN_QUERY_MS} to ${MAX_QUERY_MS}`,
+    ),
     drainMs: read(
       "MAYFLY_DRAIN_SECONDS",
       30_000,
@@ -84,6 +100,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
 }
 
 const MAX_EXECUTORS = 64;
+const MAX_SHARDS = 16;
+const MIN_QUERY_MS = 1_000;
+const MAX_QUERY_MS = 300_000;
 const MAX_DRAIN_SECONDS = 900;
 
 function parseNumber(text: string, min: number, max: number): number | undefined {

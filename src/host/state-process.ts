@@ -48,20 +48,19 @@ function start(options: StateOptions): Miniflare {
           kvNamespaces: { KV: "kv" },
           r2Buckets: { BUCKET: "bucket" },
           durableObjects: {
-            DATABASES: { className: "DatabaseObject", useSQLite: true },
             QUEUES: { className: "QueueObject", useSQLite: true },
             SCHEDULER: { className: "SchedulerObject", useSQLite: true },
             BUCKETS: { className: "BucketObject", useSQLite: true },
           },
           serviceBindings: {
-            ...Object.fromEntries(
-              sockets.executors.map((path, index) => [`EXECUTOR_${index + 1}`, external(path)]),
-            ),
+            ...Object.fromEntries([
+              ...sockets.executors.map((path, index) => [`EXECUTOR_${index + 1}`, external(path)]),
+              ...sockets.shards.map((path, index) => [`SHARD_${index + 1}`, external(path)]),
+            ]),
             QUARANTINE: external(sockets.quarantine),
           },
           unsafeDirectSockets: [
             listen(sockets.state, "State"),
-            listen(sockets.shard, "Shard"),
             listen(sockets.statePing, "default"),
           ],
         },

@@ -14,6 +14,7 @@ import { ManagedProcess } from "./managed-process.ts";
 import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
 import { openPublicSocket } from "./public-socket.ts";
 import { apiAddress, publicAddress, type Settings } from "./settings.ts";
+import { countShards, prepareShards, Shard } from "./shards.ts";
 import type { StateOptions } from "./state-options.ts";
 import { ping, Watchdog } from "./watchdog.ts";
 import { spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
@@ -42,11 +43,13 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const lock = lockData(settings.dataFolder);
   const publicSocket = await openPublicSocket(settings);
   mkdirSync(files.state, { recursive: true, mode: 0o700 });
+  const shardCount = countShards(settings);
+  prepareShards(settings.dataFolder, shardCount);
   writeFileSync(files.api, `${apiAddress(settings)}\n`);
 
   const runtimeFolder = makeRuntimeFolder();
-  const sockets = socketsIn(runtimeFolder, settings.executors);
-  writeConfiguration(runtimeFolder);
+  const sockets = socketsIn(runtimeFolder, settings.executors, shardCount);
+  writeConfiguration(runtimeFolder, shardCount);
   const guardian = new Guardian(runtimeFolder);
 
   const options: StateOptions = {
@@ -65,6 +68,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       MAYFLY_ZONES: settings.zones.join(","),
       MAYFLY_API_HOSTS: settings.apiHosts.join(","),
       MAYFLY_EXECUTORS: String(settings.executors),
+      MAYFLY_SHARDS: String(settings.shards),
     },
   };
   const state = new ManagedProcess("state", guardian, () => spawnState(options));
@@ -72,6 +76,9 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     spawnQuarantine(runtimeFolder, sockets),
   );
   for (const process of [state, quarantine]) process.start();
+  const shards = sockets.shards.map(
+    (_, index) => new Shard(index + 1, runtimeFolder, sockets, settings, guardian),
+  );
   const executors = sockets.executors.map(
     (_, index) => new Executor(index, publicSocket.fd, runtimeFolder, sockets, settings, guardian),
   );
@@ -92,7 +99,9 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     return next;
   };
   const backup = (to: string): Promise<void> =>
-    backUp(settings.dataFolder, to, (copy) => stateWatchdog.hold(() => state.hold(copy)));
+    backUp(settings.dataFolder, to, (copy) =>
+      holdAll(shards, () => stateWatchdog.hold(() => state.hold(copy))),
+    );
   const commands = openControlSocket(settings.dataFolder, runtimeFolder, { reload, backup });
 
   const stop = async (drainMs = settings.drainMs): Promise<void> => {
@@ -102,13 +111,14 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     // The executors first: what they finish still needs state.
     await Promise.all(executors.map((executor) => executor.stop(drainMs)));
     await quarantine.stop(0);
-    await state.stop(STATE_STOP_MS);
+    await Promise.all([state, ...shards].map((process) => process.stop(STATE_STOP_MS)));
     await guardian.release();
     lock.release();
   };
   try {
     await untilReady(settings, sockets, () => [
       state,
+      ...shards.map(({ process }) => process),
       quarantine,
       ...executors.map(({ process }) => process),
     ]);
@@ -119,10 +129,14 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   return { stop: () => stop() };
 }
 
+/** Has all shards stand still at once while the work is done. */
+function holdAll<T>([shard, ...others]: Shard[], work: () => Promise<T>): Promise<T> {
+  return shard ? shard.hold(() => holdAll(others, work)) : work();
+}
+
 function spawnState(options: StateOptions) {
   const { sockets } = options;
-  for (const path of [sockets.state, sockets.shard, sockets.statePing])
-    rmSync(path, { force: true });
+  for (const path of [sockets.state, sockets.statePing]) rmSync(path, { force: true });
   const child = fork(join(import.meta.dirname, "state-process.ts"), {
     stdio: ["ignore", 2, 2, "ipc"],
     detached: true,

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import workerd from "workerd";
 import { readCompatibility } from "./compatibility.ts";
@@ -13,10 +13,11 @@ export const SUBDOMAIN = "dev";
  * Puts what the processes are started from into the runtime folder, so that all of them run the same
  * bundle however often they are restarted, even if it is built anew meanwhile.
  */
-export function writeConfiguration(runtimeFolder: string): void {
+export function writeConfiguration(runtimeFolder: string, shards: number): void {
   copyFileSync(BUNDLE, join(runtimeFolder, "worker.js"));
-  for (const file of ["executor.capnp", "quarantine.capnp"]) {
-    copyFileSync(join(import.meta.dirname, file), join(runtimeFolder, file));
+  for (const file of ["executor.capnp", "quarantine.capnp", "shard.capnp"]) {
+    const text = readFileSync(join(import.meta.dirname, file), "utf8");
+    writeFileSync(join(runtimeFolder, file), repeatForShards(text, shards));
   }
   const { date, flags } = readCompatibility();
   const lines = [
@@ -26,6 +27,13 @@ export function writeConfiguration(runtimeFolder: string): void {
   ];
   writeFileSync(join(runtimeFolder, "compatibility.capnp"), `${lines.join("\n")}\n`);
 }
+
+const repeatForShards = (config: string, shards: number): string =>
+  config.replace(/^.*# each shard\n/gm, (line) =>
+    Array.from({ length: shards }, (_, index) =>
+      line.replaceAll(/(shard-|SHARD_)1/g, `$1${index + 1}`),
+    ).join(""),
+  );
 
 /** Starts an executor that accepts from the public socket, whose descriptor is given. */
 export function spawnExecutor(
@@ -38,7 +46,12 @@ export function spawnExecutor(
   return spawnWorkerd(join(runtimeFolder, "executor.capnp"), {
     accept: publicSocket,
     listen: { role: `unix:${own.role}`, ping: `unix:${own.ping}` },
-    call: { state: `unix:${sockets.state}`, shard: `unix:${sockets.shard}` },
+    call: {
+      state: `unix:${sockets.state}`,
+      ...Object.fromEntries(
+        sockets.shards.map((path, index) => [`shard-${index + 1}`, `unix:${path}`]),
+      ),
+    },
     env: {
       MAYFLY_DOMAIN: settings.domain,
       MAYFLY_PORT: String(settings.port),
@@ -56,6 +69,21 @@ export function spawnQuarantine(runtimeFolder: string, sockets: Sockets): ChildP
   });
 }
 
+/** Starts a shard that keeps its databases in the folder. */
+export function spawnShard(
+  folder: string,
+  runtimeFolder: string,
+  socket: string,
+  sockets: Sockets,
+): ChildProcess {
+  return spawnWorkerd(join(runtimeFolder, "shard.capnp"), {
+    listen: { role: `unix:${socket}` },
+    call: { state: `unix:${sockets.state}` },
+    keep: { data: folder },
+    env: {},
+  });
+}
+
 interface Addresses {
   /** Descriptor of the socket that the configuration calls "public". */
   accept?: number;
@@ -63,6 +91,8 @@ interface Addresses {
   listen: Record<string, string>;
   /** Address of each external service of the configuration. */
   call: Record<string, string>;
+  /** Folder of each disk service of the configuration. */
+  keep?: Record<string, string>;
   /** All that the process finds in its environment. */
   env: Record<string, string>;
 }
@@ -70,7 +100,10 @@ interface Addresses {
 // The first that is not a standard stream.
 const PUBLIC_SOCKET = 3;
 
-function spawnWorkerd(config: string, { accept, listen, call, env }: Addresses): ChildProcess {
+function spawnWorkerd(
+  config: string,
+  { accept, listen, call, keep, env }: Addresses,
+): ChildProcess {
   for (const address of Object.values(listen)) {
     // A process that was killed leaves its sockets behind.
     if (address.startsWith("unix:")) rmSync(address.slice("unix:".length), { force: true });
@@ -79,6 +112,7 @@ function spawnWorkerd(config: string, { accept, listen, call, env }: Addresses):
     ...(accept === undefined ? [] : [`--socket-fd=public=${PUBLIC_SOCKET}`]),
     ...Object.entries(listen).map(([name, address]) => `--socket-addr=${name}=${address}`),
     ...Object.entries(call).map(([name, address]) => `--external-addr=${name}=${address}`),
+    ...Object.entries(keep ?? {}).map(([name, path]) => `--directory-path=${name}=${path}`),
   ];
   // The worker loader of open-source workerd is experimental.
   return spawn(workerd.default, ["serve", "--experimental", ...options, config], {

@@ -37,7 +37,9 @@ function toValue(
     case "r2_bucket":
       return exports.R2Binding({ props: { accountId, bucketName: binding.bucket_name } });
     case "d1":
-      return exports.D1Binding({ props: { accountId, databaseId: binding.id } });
+      return exports.D1Binding({
+        props: { accountId, databaseId: binding.id, shard: source.shards[binding.id] },
+      });
     case "queue":
       return exports.QueueBinding({
         props: {

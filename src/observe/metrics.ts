@@ -1,6 +1,7 @@
 import type { Env } from "../env.ts";
 import { counters, poolSizes } from "../isolates/pool.ts";
 import { outcomes } from "../pipeline/record.ts";
+import { askShards } from "./shards.ts";
 import { executorsOf, stateOf } from "../roles/contract.ts";
 
 /** What one executor has counted since it started, and what it holds at the moment, by series. */
@@ -10,6 +11,7 @@ type Metric = [name: string, type: "gauge" | "counter", help: string];
 
 const METRICS: Metric[] = [
   ["mayfly_executors", "gauge", "Executors that answer."],
+  ["mayfly_shards", "gauge", "Shards that answer."],
   ["mayfly_isolates", "gauge", "Isolates in all executors."],
   ["mayfly_spare_isolates", "gauge", "Isolates started ahead and unused."],
   ["mayfly_invocations_in_flight", "gauge", "Invocations that have not ended."],
@@ -39,10 +41,11 @@ export function sample(): Sample {
   return numbers;
 }
 
-/** The numbers of all executors together. One that does not answer is left out. */
+/** The numbers of all executors together, and how many shards answer. What does not is left out. */
 export async function sampleAll(env: Env, ctx: ExecutionContext): Promise<Sample> {
-  const total: Sample = {};
   const asked = executorsOf(env, ctx).map((executor) => executor.sample());
+  const shards = await askShards(env, ctx);
+  const total: Sample = { mayfly_shards: shards.filter(Boolean).length };
   for (const answer of await Promise.allSettled(asked)) {
     if (answer.status === "rejected") continue;
     for (const [series, value] of Object.entries(answer.value)) {
@@ -53,7 +56,7 @@ export async function sampleAll(env: Env, ctx: ExecutionContext): Promise<Sample
 }
 
 /**
- * `GET /_mayfly/metrics`: the numbers of all executors in Prometheus' text format. Needs a token. A
+ * `GET /_mayfly/metrics`: the numbers of all in Prometheus' text format. Needs a token. A
  * counter starts again at 0 with its executor.
  */
 export async function metrics(

@@ -22,7 +22,7 @@ import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** Holds the platform's own data. Runs no code and no SQL of a user. */
 export interface StateRole {
-  /** Returns when the role can serve, and sees to it that all events that are due are worked on. */
+  /** Returns when the role and all shards can serve, and sees to it that all events that are due are worked on. */
   ready(): Promise<void>;
   /** Whether the token is a valid one, of any account. */
   isToken(token: string): Promise<boolean>;
@@ -47,7 +47,7 @@ export interface StateRole {
   queueBacklog(accountId: string, queueName: string): Promise<Backlog>;
   /** Like `sendMessages`, for the platform's own messages; false if the queue is gone. */
   enqueue(queueId: string, messages: NewMessage[]): Promise<boolean>;
-  /** The numbers of all executors together, for the metrics. */
+  /** The numbers of all executors together and of shards, for the metrics. */
   sampleExecutors(): Promise<Sample>;
   /** Like `enqueue`, for the default account's queue of this name: messages of a native queue. */
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
@@ -57,6 +57,8 @@ export interface StateRole {
 
 /** Holds what users can make slow: the SQL of their databases. */
 export interface ShardRole {
+  /** Returns when the role can serve. */
+  ready(): Promise<void>;
   /** Runs the statements in one transaction, all or none. */
   query(databaseId: string, statements: Statement[]): Promise<QueryOutcome>;
   /** Runs SQL text of any number of statements in one transaction. */
@@ -119,8 +121,15 @@ const loopback = (ctx: Context): Exports => ctx.exports as unknown as Exports;
 
 export const stateOf = (env: Env, ctx: Context): StateRole =>
   role(env.STATE ?? loopback(ctx).State);
-export const shardOf = (env: Env, ctx: Context): ShardRole =>
-  role(env.SHARD ?? loopback(ctx).Shard);
+/** The shard of this number, counted from 1. */
+export const shardOf = (env: Env, ctx: Context, shard: number): ShardRole =>
+  role(env[`SHARD_${shard}`] ?? loopback(ctx).Shard);
+/** All shards. */
+export function shardsOf(env: Env, ctx: Context): ShardRole[] {
+  let count = 1;
+  while (env[`SHARD_${count + 1}`]) count++;
+  return Array.from({ length: count }, (_, index) => shardOf(env, ctx, index + 1));
+}
 /** All executors; every change of what they remember must be told to each. */
 export function executorsOf(env: Env, ctx: Context): ExecutorRole[] {
   const count = Number(env.MAYFLY_EXECUTORS ?? 0);

@@ -18,6 +18,13 @@ export class Shard extends WorkerEntrypoint<Env> implements ShardRole {
     return this.env.DATABASES.get(this.env.DATABASES.idFromName(id));
   }
 
+  /** Answers the watchdog's pings: an event loop that stands still does not. */
+  override async fetch(): Promise<Response> {
+    return new Response("ok");
+  }
+
+  async ready(): Promise<void> {}
+
   query(databaseId: string, statements: Statement[]): Promise<QueryOutcome> {
     return forward<QueryOutcome>(this.#database(databaseId).query(statements));
   }

@@ -13,6 +13,7 @@ import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
 import { sampleAll, type Sample } from "../observe/metrics.ts";
+import { askShards } from "../observe/shards.ts";
 import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
 import type { StateRole } from "./contract.ts";
@@ -22,6 +23,8 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
   async ready(): Promise<void> {
     await prepareCatalog(this.env);
     this.ctx.waitUntil(wakeTriggers(this.env, this.ctx));
+    const silent = (await askShards(this.env, this.ctx)).indexOf(false);
+    if (silent >= 0) throw new Error(`shard ${silent + 1} does not answer`);
   }
 
   async isToken(token: string): Promise<boolean> {

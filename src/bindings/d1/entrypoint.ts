@@ -2,17 +2,21 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { shardOf } from "../../roles/contract.ts";
 import { forward } from "../../roles/forward.ts";
-import type { QueryOutcome, Statement } from "./protocol.ts";
+import { GONE, type QueryOutcome, type Statement } from "./protocol.ts";
 
 /** Which database; set by the platform, which has checked that the account owns it. */
 export interface D1Props {
   accountId: string;
   databaseId: string;
+  /** The shard that keeps it; missing if it does not exist any more. */
+  shard?: number;
 }
 
 /** What a worker's D1 binding reaches: one database and nothing else of it but queries. */
 export class D1Binding extends WorkerEntrypoint<Env, D1Props> {
-  query(statements: Statement[]): Promise<QueryOutcome> {
-    return forward(shardOf(this.env, this.ctx).query(this.ctx.props.databaseId, statements));
+  async query(statements: Statement[]): Promise<QueryOutcome> {
+    const { databaseId, shard } = this.ctx.props;
+    if (shard === undefined) return { ok: false, error: GONE };
+    return forward(shardOf(this.env, this.ctx, shard).query(databaseId, statements));
   }
 }

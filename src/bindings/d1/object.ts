@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { DumpError, dumpSql, planDump, VISIBLE } from "./dump.ts";
 import {
+  GONE,
   MAX_IMPORT_MS,
   MAX_RESULT_BYTES,
   type DumpOptions,
@@ -31,8 +32,6 @@ const IMPORT_SLICE_MS = 20;
 
 const FOREIGN_KEY_FAILED =
   "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)";
-
-const GONE = "The database was deleted.";
 
 const NO_STATEMENTS = "No SQL statements detected.";
 

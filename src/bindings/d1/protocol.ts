@@ -53,6 +53,9 @@ export interface DumpOptions {
   tables?: string[];
 }
 
+/** What is said of a database that does not exist any more. */
+export const GONE = "The database was deleted.";
+
 /** Most bytes of SQL in one statement: https://developers.cloudflare.com/d1/platform/limits/ */
 export const MAX_STATEMENT_BYTES = 100_000;
 

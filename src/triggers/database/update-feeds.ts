@@ -50,10 +50,10 @@ export async function updateFeeds(
 async function tell(
   env: Env,
   ctx: ExecutionContext,
-  { wanted, ...feed }: ChangedFeed,
+  { wanted, shard, ...feed }: ChangedFeed,
 ): Promise<void> {
   await noteFeed(env.CATALOG, feed.databaseId, "");
-  await shardOf(env, ctx).subscribe({ ...feed, subscriptions: merge(feed.subscriptions) });
+  await shardOf(env, ctx, shard).subscribe({ ...feed, subscriptions: merge(feed.subscriptions) });
   await noteFeed(env.CATALOG, feed.databaseId, wanted);
 }
 
