@@ -49,6 +49,8 @@ export interface Env {
   MAYFLY_EXECUTORS?: string;
   /** Among how many shards new databases are spread; 1 if missing. */
   MAYFLY_SHARDS?: string;
+  /** Shard: longest time a query may take; 30000 if missing. */
+  MAYFLY_QUERY_MS?: string;
   /** Further zones of the default account, separated by commas. */
   MAYFLY_ZONES?: string;
   /** Further hosts, separated by commas, under which the API answers. */

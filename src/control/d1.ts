@@ -17,7 +17,7 @@ import type { ControlEnv } from "./app.ts";
 import { readJson } from "./body.ts";
 import { d1Transfer } from "./d1-transfer.ts";
 import { MALFORMED, NAME_TAKEN, requireDatabase, SQL_ERROR } from "./database.ts";
-import { paged, success } from "./envelope.ts";
+import { failure, paged, success } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 
 const DEFAULT_PER_PAGE = 100;
@@ -49,6 +49,20 @@ const QueryBody = z.union([Query, z.object({ batch: z.array(Query) })], {
 
 /** D1 databases: https://developers.cloudflare.com/api/resources/d1/ */
 export const d1 = new Hono<ControlEnv>();
+
+// The runtime's words, and D1's, for a call that was cut short: by the end of the shard, here.
+const CUT_SHORT = "Network connection lost.";
+
+d1.onError((error) => {
+  if (error.message !== CUT_SHORT) throw error;
+  return failure(
+    new ApiError(
+      503,
+      SQL_ERROR,
+      `${CUT_SHORT} The process that keeps the database has ended, as it does when a query takes too long. Whether it has done what was asked is not known. It is back in a moment`,
+    ),
+  );
+});
 
 d1.get("/d1/database", async (c) => {
   const databases = await listDatabases(c.env.CATALOG, accountOf(c), c.req.query("name"));

@@ -26,7 +26,7 @@ export interface Settings {
   executors: number;
   /** Among how many shards new databases are spread. */
   shards: number;
-  /** How long a shard may stand still, in milliseconds: the longest query. */
+  /** The longest that a query may take, in milliseconds. */
   queryMs: number;
   /** What requests in flight are given when their executor ends, in milliseconds. */
   drainMs: number;

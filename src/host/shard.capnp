@@ -28,5 +28,6 @@ const mayfly :Workerd.Worker = (
     (name = "DATABASES", durableObjectNamespace = "DatabaseObject"),
     (name = "STATE", service = "state"),
     (name = "MAYFLY_RUNTIME", text = "workerd"),
+    (name = "MAYFLY_QUERY_MS", fromEnvironment = "MAYFLY_QUERY_MS"),
   ],
 );

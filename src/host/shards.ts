@@ -38,6 +38,9 @@ export function prepareShards(dataFolder: string, count: number): void {
   renameSync(from, to);
 }
 
+// Calls of several statements end in time by themselves; a statement alone cannot be stopped.
+const GRACE_MS = 1_000;
+
 /** A process that keeps users' databases, watched. */
 export class Shard {
   readonly process: ManagedProcess;
@@ -48,16 +51,16 @@ export class Shard {
     number: number,
     runtimeFolder: string,
     sockets: Sockets,
-    { dataFolder, queryMs }: Settings,
+    settings: Settings,
     guardian: Guardian,
   ) {
     const socket = sockets.shards[number - 1] as string;
-    const folder = join(inDataFolder(dataFolder).shards, String(number));
+    const folder = join(inDataFolder(settings.dataFolder).shards, String(number));
     this.process = new ManagedProcess(`shard-${number}`, guardian, () =>
-      spawnShard(folder, runtimeFolder, socket, sockets),
+      spawnShard(folder, runtimeFolder, socket, sockets, settings),
     );
     this.process.start();
-    this.#watchdog = new Watchdog(this.process, socket, queryMs);
+    this.#watchdog = new Watchdog(this.process, socket, settings.queryMs + GRACE_MS);
   }
 
   /** Has it stand still while the work is done. */

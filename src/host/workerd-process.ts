@@ -75,12 +75,13 @@ export function spawnShard(
   runtimeFolder: string,
   socket: string,
   sockets: Sockets,
+  { queryMs }: Settings,
 ): ChildProcess {
   return spawnWorkerd(join(runtimeFolder, "shard.capnp"), {
     listen: { role: `unix:${socket}` },
     call: { state: `unix:${sockets.state}` },
     keep: { data: folder },
-    env: {},
+    env: { MAYFLY_QUERY_MS: String(queryMs) },
   });
 }
 

@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { DumpError, dumpSql, planDump, VISIBLE } from "./dump.ts";
 import {
+  DEFAULT_QUERY_MS,
   GONE,
   MAX_IMPORT_MS,
   MAX_RESULT_BYTES,
@@ -33,6 +34,9 @@ const IMPORT_SLICE_MS = 20;
 const FOREIGN_KEY_FAILED =
   "FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)";
 
+// Looking at the clock costs more than a small row.
+const ROWS_BETWEEN_CHECKS = 256;
+
 const NO_STATEMENTS = "No SQL statements detected.";
 
 /** What SQLite counts, to tell what a statement did. */
@@ -49,6 +53,7 @@ export class DatabaseObject extends DurableObject<Env> {
   readonly #sql: SqlStorage;
   readonly #outbox: Outbox;
   readonly #delivery: Delivery;
+  readonly #queryMs: number;
   #destroyed: boolean;
   // Set while a dump or an import goes on: what they read or write must be of one moment.
   #busy: Promise<void> | undefined;
@@ -59,6 +64,7 @@ export class DatabaseObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
+    this.#queryMs = Number(env.MAYFLY_QUERY_MS ?? DEFAULT_QUERY_MS);
     this.#destroyed = ctx.storage.kv.get("destroyed") === true;
     this.#outbox = new Outbox(ctx.storage);
     this.#delivery = new Delivery(ctx, env, this.#outbox, async (run) => {
@@ -222,12 +228,15 @@ export class DatabaseObject extends DurableObject<Env> {
     if (!first) return failure(NO_STATEMENTS);
     // From here on nothing waits, so no other call comes between.
     try {
-      const budget = new ResultBudget();
+      const budget = new Budget(this.#queryMs);
       const results =
         statements.length === 1 && LONE_READ.test(first.sql)
           ? [this.#runOne(first, budget)]
           : this.ctx.storage.transactionSync(() => {
-              const results = statements.map((statement) => this.#runOne(statement, budget));
+              const results = statements.map((statement) => {
+                budget.checkTime();
+                return this.#runOne(statement, budget);
+              });
               this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
               this.#delivery.prepare();
               return results;
@@ -240,7 +249,7 @@ export class DatabaseObject extends DurableObject<Env> {
     }
   }
 
-  #runOne(statement: Statement, budget: ResultBudget): StatementResult {
+  #runOne(statement: Statement, budget: Budget): StatementResult {
     const before = this.#counters();
     const startedAt = performance.now();
     const cursor = this.#exec(statement);
@@ -364,12 +373,31 @@ const isSqlValue = (value: unknown): boolean =>
   typeof value === "number" ||
   value instanceof ArrayBuffer;
 
-/** Counts what results take in a message between isolates, so that too many fail clearly. */
-class ResultBudget {
+/** What the statements of one call may take together, so that too much fails clearly. */
+class Budget {
+  readonly #limitMs: number;
+  readonly #startedAt = Date.now();
   #bytes = 0;
+  #rows = 0;
 
-  /** Throws once the rows taken are too large together. Numbers that JSON lacks become null. */
+  constructor(limitMs: number) {
+    this.#limitMs = limitMs;
+  }
+
+  /** Throws once time is up. A single step that goes on for longer takes the whole process along. */
+  checkTime(): void {
+    if (Date.now() - this.#startedAt <= this.#limitMs) return;
+    throw new Error(
+      `The query took longer than ${this.#limitMs / 1000} seconds and was undone; do less in one call.`,
+    );
+  }
+
+  /**
+   * Throws once the rows taken are too large together for a message between isolates. Numbers that JSON
+   * lacks become null.
+   */
   take(row: SqlValue[]): void {
+    if (++this.#rows % ROWS_BETWEEN_CHECKS === 0) this.checkTime();
     this.#bytes += 8;
     for (const [i, value] of row.entries()) {
       if (typeof value === "string") {

@@ -62,5 +62,8 @@ export const MAX_STATEMENT_BYTES = 100_000;
 /** Most bytes that the results of one call may have: what one message between isolates holds. */
 export const MAX_RESULT_BYTES = 32 * 1024 * 1024;
 
+/** Longest time a query may take, if nothing else is set. Cloudflare's. */
+export const DEFAULT_QUERY_MS = 30_000;
+
 /** Longest time an import may take: a Durable Object's transaction must end within 30 seconds. */
 export const MAX_IMPORT_MS = 27_000;
