@@ -1,5 +1,6 @@
 import type { DatabaseObject } from "./bindings/d1/object.ts";
 import type { QueueObject } from "./bindings/queue/object.ts";
+import type { Lane } from "./pipeline/lanes.ts";
 import type { BucketObject } from "./triggers/bucket/object.ts";
 import type { SchedulerObject } from "./triggers/cron/object.ts";
 
@@ -29,6 +30,9 @@ export interface Env {
   STATE?: Fetcher;
   [shard: `SHARD_${number}`]: Fetcher;
   [executor: `EXECUTOR_${number}`]: Fetcher;
+  /** The executors of what must not run with all else; see `pipeline/lanes.ts`. */
+  EXECUTOR_APART?: Fetcher;
+  EXECUTOR_LONG?: Fetcher;
   QUARANTINE?: Fetcher;
 
   /** `edge` on Cloudflare, `workerd` where isolates must be evicted by the platform itself. */
@@ -47,6 +51,13 @@ export interface Env {
   MAYFLY_SECRETS_KEY?: string;
   /** How many executors there are in other processes: `EXECUTOR_1` and so on; none if missing. */
   MAYFLY_EXECUTORS?: string;
+  /** Executors that share nothing with others have a name for what they run. */
+  MAYFLY_LANE?: Lane | "";
+  /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
+  MAYFLY_CPU_MS?: string;
+  MAYFLY_MAX_CPU_MS?: string;
+  /** Executor: how its flight recorder begins, 32 hex digits; without them nothing is recorded. */
+  MAYFLY_FLIGHT_MARK?: string;
   /** Among how many shards new databases are spread; 1 if missing. */
   MAYFLY_SHARDS?: string;
   /** Shard: longest time a query may take; 30000 if missing. */

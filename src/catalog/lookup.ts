@@ -8,14 +8,17 @@ import {
 } from "./address.ts";
 import { isApiHost, toHostName } from "./host.ts";
 import { compareRoutes, parseRoutePattern } from "./route-pattern.ts";
-import type { HostTable, PathRoute, ScriptTarget } from "./routing.ts";
+import type { ApartReason, HostTable, PathRoute, ScriptTarget } from "./routing.ts";
 import { toVersionTarget, type VersionTargetRow } from "./versions.ts";
 
 /** One version of a script that is served, or all null where no deployed script is. */
 interface TargetRow extends VersionTargetRow {
   account_id: string;
-  script_id: string;
   script_name: string;
+  /** Null unless it runs apart, or did. */
+  apart_until: number | null;
+  apart_reason: ApartReason;
+  apart_culprit: 0 | 1;
 }
 
 /** What a host serves, one row for each version; routes also without a script. */
@@ -29,14 +32,18 @@ interface ServedRow extends TargetRow {
 
 const TARGET_COLUMNS = `
   s.account_id, s.id AS script_id, s.name AS script_name, s.workers_dev,
-  v.id AS version_id, v.isolation, v.wall_time_ms, v.code_bytes`;
+  v.id AS version_id, v.isolation, v.wall_time_ms, v.cpu_ms, v.code_bytes,
+  apart.until AS apart_until, apart.reason AS apart_reason, apart.culprit AS apart_culprit`;
+
+const APART = "LEFT JOIN apart_scripts apart ON apart.script_id = s.id";
 
 // The latest deployment of script `s`, one row for each of its versions `v`.
 const DEPLOYED_VERSIONS = `
   LEFT JOIN deployments d ON d.script_id = s.id
     AND d.number = (SELECT max(number) FROM deployments WHERE script_id = s.id)
   LEFT JOIN json_each(d.versions) part
-  LEFT JOIN versions v ON v.id = part.value ->> 'version_id'`;
+  LEFT JOIN versions v ON v.id = part.value ->> 'version_id'
+  ${APART}`;
 
 // ?1 names of the zones that the host may be in, ?2 host, ?3 subdomain that the host is below,
 // ?4 and ?5 subdomain and label of the host, if it is an address. A host is in its closest zone
@@ -83,6 +90,7 @@ const PREVIEW = `
     substr(v.id, 1, ${PREVIEW_ID_DIGITS}) = candidate.preview
     OR v.annotations ->> '$."workers/alias"' = candidate.preview
   )
+  ${APART}
   WHERE NOT EXISTS (SELECT 1 FROM scripts WHERE account_id = account.id AND name = ?3)
   ORDER BY candidate.key, substr(v.id, 1, ${PREVIEW_ID_DIGITS}) = candidate.preview DESC,
     v.number DESC
@@ -160,10 +168,15 @@ function toHostTable(rows: ServedRow[]): HostTable | undefined {
 function toScriptTarget(rows: TargetRow[]): ScriptTarget | undefined {
   const [first] = rows;
   if (!first?.version_id) return undefined;
+  const { apart_until: until } = first;
   return {
     accountId: first.account_id,
     scriptId: first.script_id,
     scriptName: first.script_name,
     versions: rows.map(toVersionTarget),
+    ...(until !== null &&
+      until > Date.now() && {
+        apart: { until, reason: first.apart_reason, culprit: first.apart_culprit === 1 },
+      }),
   };
 }

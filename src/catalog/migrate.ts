@@ -2,6 +2,7 @@ import type { Env } from "../env.ts";
 import catalog from "../../migrations/0001_catalog.sql";
 import invocations from "../../migrations/0002_invocations.sql";
 import events from "../../migrations/0003_events.sql";
+import apart from "../../migrations/0004_apart.sql";
 import shards from "../../migrations/0005_shards.sql";
 import { randomHex } from "./crypto.ts";
 
@@ -11,6 +12,7 @@ const MIGRATIONS = [
   { name: "0002_invocations.sql", sql: invocations },
   { name: "0003_events.sql", sql: events },
   { name: "0005_shards.sql", sql: shards },
+  { name: "0004_apart.sql", sql: apart },
 ];
 
 let ready = false;

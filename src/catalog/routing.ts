@@ -1,11 +1,14 @@
 /** A version that a deployment gives traffic to, with what dispatch must know before loading it. */
 export interface VersionTarget {
   versionId: string;
+  scriptId: string;
   /** 0 to 100; those of a script add up to 100. */
   percentage: number;
   isolation: Isolation;
   /** Wall time until the response begins, in milliseconds. */
   wallTimeMs: number;
+  /** Its own limit of CPU time in milliseconds; without one the platform's default holds. */
+  cpuMs?: number;
   /** Sum of its modules' sizes: what an isolate's memory is estimated from. */
   codeBytes: number;
 }
@@ -13,12 +16,25 @@ export interface VersionTarget {
 /** `request`: an isolate of its own for every invocation. `shared`: one isolate serves many. */
 export type Isolation = "request" | "shared";
 
+/** What a script has exceeded, or may have. */
+export type ApartReason = "exceededCpu" | "exceededMemory";
+
+/** That a script runs apart from the others. */
+export interface Apart {
+  /** Milliseconds since 1970. */
+  until: number;
+  reason: ApartReason;
+  /** False if it is one of several that may have exceeded it. */
+  culprit: boolean;
+}
+
 /** A deployed script. */
 export interface ScriptTarget {
   accountId: string;
   scriptId: string;
   scriptName: string;
   versions: VersionTarget[];
+  apart?: Apart;
 }
 
 /** A route whose host part matches; its path pattern is `prefix` with anything after, or exact. */

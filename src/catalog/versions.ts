@@ -29,6 +29,7 @@ export interface Version {
   startupTimeMs: number;
   isolation: Isolation;
   wallTimeMs: number;
+  cpuMs: number | undefined;
   codeBytes: number;
 }
 
@@ -51,18 +52,22 @@ export type StoredBinding =
 /** What is known of a version that is served, to be turned into a `VersionTarget`. */
 export interface VersionTargetRow {
   version_id: string;
+  script_id: string;
   percentage: number;
   isolation: Isolation;
   wall_time_ms: number;
+  cpu_ms: number | null;
   code_bytes: number;
 }
 
 export function toVersionTarget(row: VersionTargetRow): VersionTarget {
   return {
     versionId: row.version_id,
+    scriptId: row.script_id,
     percentage: row.percentage,
     isolation: row.isolation,
     wallTimeMs: row.wall_time_ms,
+    ...(row.cpu_ms !== null && { cpuMs: row.cpu_ms }),
     codeBytes: row.code_bytes,
   };
 }
@@ -86,6 +91,7 @@ interface Row {
   startup_time_ms: number;
   isolation: Isolation;
   wall_time_ms: number;
+  cpu_ms: number | null;
   code_bytes: number;
 }
 
@@ -108,6 +114,7 @@ const fromRow = (row: Row): Version => ({
   startupTimeMs: row.startup_time_ms,
   isolation: row.isolation,
   wallTimeMs: row.wall_time_ms,
+  cpuMs: row.cpu_ms ?? undefined,
   codeBytes: row.code_bytes,
 });
 
@@ -187,6 +194,7 @@ export function insertVersion(
     startup_time_ms: version.startupTimeMs,
     isolation: version.isolation,
     wall_time_ms: version.wallTimeMs,
+    cpu_ms: version.cpuMs ?? null,
     code_bytes: version.codeBytes,
   } satisfies Omit<Row, "script_id">;
   const names = Object.keys(columns);

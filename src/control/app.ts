@@ -18,6 +18,7 @@ import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
 import { tokens } from "./tokens.ts";
+import { apart, suspects } from "./suspects.ts";
 import { triggers } from "./triggers.ts";
 import { user } from "./user.ts";
 import { versions } from "./versions.ts";
@@ -49,6 +50,7 @@ control.use(authenticate);
 control.route("/", user);
 control.route("/", graphql);
 control.route("/zones", zones);
+control.route("/", suspects);
 for (const resource of [
   scripts,
   versions,

@@ -19,7 +19,7 @@ import { accountOf } from "./script.ts";
 import { refuseIfConsumer } from "./queue-consumers.ts";
 import { startOnce } from "./start-version.ts";
 import { MAX_VARIABLES } from "./upload-limits.ts";
-import type { MayflySettings } from "./upload-metadata.ts";
+import type { Limits, MayflySettings } from "./upload-metadata.ts";
 import type { UploadedModule } from "./upload-modules.ts";
 
 /** What a version is to be made of. */
@@ -30,8 +30,8 @@ export interface VersionDraft {
   compatibilityDate: string;
   compatibilityFlags: string[];
   annotations: Record<string, string>;
-  /** The rest of the upload; its member `mayfly` decides how the version is run. */
-  metadata: Record<string, unknown> & { mayfly?: MayflySettings };
+  /** The rest of the upload; its members `mayfly` and `limits` decide how the version is run. */
+  metadata: Record<string, unknown> & { mayfly?: MayflySettings; limits?: Limits | undefined };
 }
 
 export interface CreateOptions {
@@ -125,7 +125,7 @@ async function save(
   if (latest && !handlers.includes("queue")) await refuseIfConsumer(c, latest.scriptId);
   await storeModules(c.env, modules);
 
-  const { mayfly } = draft.metadata;
+  const { mayfly, limits } = draft.metadata;
   const version = {
     id,
     number: (latest?.number ?? 0) + 1,
@@ -143,6 +143,7 @@ async function save(
     startupTimeMs,
     isolation: mayfly?.isolation ?? defaultIsolation(c, startupTimeMs),
     wallTimeMs: mayfly?.wall_time_ms ?? DEFAULT_WALL_TIME_MS,
+    cpuMs: limits?.cpu_ms,
     codeBytes: modules.reduce((sum, { size }) => sum + size, 0),
   };
   const secrets = bindings.flatMap((binding) =>

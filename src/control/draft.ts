@@ -5,8 +5,10 @@ import type { Version } from "../catalog/versions.ts";
 import type { ControlEnv } from "./app.ts";
 import type { VersionDraft } from "./create-version.ts";
 import { checkDatabaseChanges } from "./declared-database-changes.ts";
+import { invalid } from "./error.ts";
 import { resolveBindings } from "./resolve-bindings.ts";
 import type { Upload } from "./upload.ts";
+import { MAX_CPU_MS, MIN_CPU_MS } from "./upload-limits.ts";
 
 /** The version that an upload asks for, as the successor of `latest`. */
 export async function draftOfUpload(
@@ -27,6 +29,7 @@ export async function draftOfUpload(
     observability: _observability,
     ...rest
   } = metadata;
+  checkCpuLimit(c, metadata.limits?.cpu_ms);
   const bindings = await resolveBindings(c, metadata, scriptName, latest);
   await checkDatabaseChanges(c, metadata.mayfly?.database_changes, bindings);
   return {
@@ -38,6 +41,17 @@ export async function draftOfUpload(
     annotations: { ...annotations, "workers/triggered_by": "upload" },
     metadata: rest,
   };
+}
+
+function checkCpuLimit(c: Context<ControlEnv>, cpuMs: number | undefined): void {
+  const max = Number(c.env.MAYFLY_MAX_CPU_MS ?? MAX_CPU_MS);
+  if (cpuMs === undefined || cpuMs <= max) return;
+  throw invalid(
+    10021,
+    "limits.cpu_ms",
+    cpuMs,
+    `from ${MIN_CPU_MS} to ${max}, the platform's maximum`,
+  );
 }
 
 /** The same version again with other bindings, as a change of secrets makes it. */

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { log } from "../observe/log.ts";
-import { executorsOf, type ExecutorRole } from "../roles/contract.ts";
+import { everyExecutorOf, type ExecutorRole } from "../roles/contract.ts";
 import type { ControlEnv } from "./app.ts";
 
 // One that stands still hears of it when it goes on; the change need not wait for that.
@@ -12,7 +12,7 @@ const WAIT_MS = 1_000;
  */
 export async function invalidate(c: Context<ControlEnv>): Promise<void> {
   const ctx = c.executionCtx as ExecutionContext;
-  const told = Promise.all(executorsOf(c.env, ctx).map(tell));
+  const told = Promise.all(everyExecutorOf(c.env, ctx).map(tell));
   ctx.waitUntil(told);
   await Promise.race([told, scheduler.wait(WAIT_MS)]);
 }

@@ -18,5 +18,8 @@ export const MAX_VARIABLE_BYTES = 5 * KiB;
 export const MAX_ANNOTATION_LENGTH = 1000;
 /** Top-level code must have run by then, on Cloudflare within one second. */
 export const MAX_STARTUP_MS = 3000;
+/** CPU time that `limits.cpu_ms` may ask for, in milliseconds; the maximum is Cloudflare's. */
+export const MIN_CPU_MS = 10;
+export const MAX_CPU_MS = 300_000;
 /** Wall time that `unsafe.metadata.mayfly` may ask for. */
 export const MAX_WALL_TIME_MS = 600_000;

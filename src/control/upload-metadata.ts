@@ -9,7 +9,13 @@ import {
 import { declaredDatabaseChanges } from "./declared-database-changes.ts";
 import { ApiError, invalid, notBuilt } from "./error.ts";
 import { bindings, refuseUnknownTypes } from "./upload-bindings.ts";
-import { MAX_ANNOTATION_LENGTH, MAX_METADATA_BYTES, MAX_WALL_TIME_MS } from "./upload-limits.ts";
+import {
+  MAX_ANNOTATION_LENGTH,
+  MAX_CPU_MS,
+  MAX_METADATA_BYTES,
+  MAX_WALL_TIME_MS,
+  MIN_CPU_MS,
+} from "./upload-limits.ts";
 
 /** What Mayfly alone has: `unsafe.metadata.mayfly` in wrangler's configuration. */
 export const mayflySettings = z.strictObject({
@@ -24,6 +30,14 @@ export const mayflySettings = z.strictObject({
 });
 
 export type MayflySettings = z.output<typeof mayflySettings>;
+
+const limits = z.strictObject({
+  /** CPU time of an invocation, in milliseconds; the platform's own maximum is checked later. */
+  cpu_ms: z.int().min(MIN_CPU_MS).max(MAX_CPU_MS).exactOptional(),
+});
+
+/** What a version may use: `limits` in wrangler's configuration. */
+export type Limits = z.output<typeof limits>;
 
 /** Cloudflare's notes on a version or deployment, such as `workers/message` and `workers/tag`. */
 export const annotations = z.record(
@@ -67,6 +81,7 @@ const metadata = z.strictObject({
   compatibility_flags: z.array(z.string()).default([]),
   annotations: annotations.default({}),
   mayfly: mayflySettings.exactOptional(),
+  limits: unless(limits),
   ...scriptSettings,
   ...withoutEffect,
 });
@@ -83,7 +98,6 @@ const NOT_BUILT = {
   capnp_schema: "Cap'n Proto schemas are",
   tail_consumers: "tail consumers are",
   streaming_tail_consumers: "tail consumers are",
-  limits: "limits per version are",
 };
 
 /** The metadata; throws 10021 naming the member that is wrong or cannot be had yet. */
@@ -113,6 +127,10 @@ function withoutNotBuilt(value: unknown): unknown {
   for (const [name, member] of Object.entries(value)) {
     if (name in NOT_BUILT) refuse(name as keyof typeof NOT_BUILT, member);
     else rest[name] = member;
+  }
+  const { limits: limited } = rest as { limits?: object | null };
+  if (typeof limited === "object" && limited && "subrequests" in limited) {
+    throw notBuilt("limits.subrequests", "subrequest limits per version are");
   }
   refuseUnknownTypes(rest["bindings"]);
   return rest;

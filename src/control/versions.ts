@@ -82,7 +82,7 @@ export function toVersionResult(version: Version, script: Script): Record<string
         compatibility_date: version.compatibilityDate,
         compatibility_flags: version.compatibilityFlags,
         usage_model: "standard",
-        limits: {},
+        limits: version.metadata["limits"] ?? {},
       },
       bindings: version.bindings,
     },

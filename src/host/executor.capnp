@@ -11,6 +11,8 @@ const config :Workerd.Config = (
     (name = "mayfly", worker = .mayfly),
     (name = "state", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
     (name = "shard-1", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))), # each shard
+    (name = "apart", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
+    (name = "long", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
   ],
   sockets = [
     (name = "public", http = (), service = "mayfly"),
@@ -27,6 +29,12 @@ const mayfly :Workerd.Worker = (
     (name = "LOADER", workerLoader = ()),
     (name = "STATE", service = "state"),
     (name = "SHARD_1", service = "shard-1"), # each shard
+    (name = "EXECUTOR_APART", service = "apart"),
+    (name = "EXECUTOR_LONG", service = "long"),
+    (name = "MAYFLY_LANE", fromEnvironment = "MAYFLY_LANE"),
+    (name = "MAYFLY_CPU_MS", fromEnvironment = "MAYFLY_CPU_MS"),
+    (name = "MAYFLY_MAX_CPU_MS", fromEnvironment = "MAYFLY_MAX_CPU_MS"),
+    (name = "MAYFLY_FLIGHT_MARK", fromEnvironment = "MAYFLY_FLIGHT_MARK"),
     (name = "MAYFLY_RUNTIME", text = "workerd"),
     (name = "MAYFLY_DOMAIN", fromEnvironment = "MAYFLY_DOMAIN"),
     (name = "MAYFLY_PORT", fromEnvironment = "MAYFLY_PORT"),

@@ -1,52 +1,61 @@
+import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { platform } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { MARK_BYTES } from "../pipeline/flight-layout.ts";
+import { CpuWatchdog } from "./cpu-watchdog.ts";
 import type { Guardian } from "./guardian.ts";
-import { FlightReader } from "./flight-reader.ts";
-import { log } from "./log.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import type { Sockets } from "./paths.ts";
 import { Relay } from "./relay.ts";
 import type { Settings } from "./settings.ts";
+import type { Suspects } from "./suspects.ts";
 import { ping, Watchdog } from "./watchdog.ts";
-import { spawnExecutor } from "./workerd-process.ts";
+import { spawnExecutor, type ExecutorOptions } from "./workerd-process.ts";
 
-/** How long its event loop may stand still: it may be busy with honest work. */
+/** Where CPU time cannot be watched: how long an event loop may stand still. */
 const LIMIT_MS = 10_000;
+const CAN_WATCH_CPU = platform === "linux";
 const READY_WITHIN_MS = 15_000;
 
 interface Running {
   process: ManagedProcess;
-  watchdog: Watchdog;
-  sockets: { role: string; ping: string };
+  watchdog: { stop(): void };
+  sockets: ExecutorOptions["own"];
+}
+
+/** What all executors are given. */
+export interface Surroundings {
+  runtimeFolder: string;
+  sockets: Sockets;
+  settings: Settings;
+  guardian: Guardian;
+  suspects: Suspects;
 }
 
 /** One of the executors: a process that can be replaced by a new one while it serves. */
 export class Executor {
   readonly #name: string;
-  readonly #runtimeFolder: string;
-  readonly #guardian: Guardian;
+  readonly #serves: ExecutorOptions["serves"];
+  readonly #around: Surroundings;
   readonly #relay: Relay;
-  readonly #spawn: (sockets: Running["sockets"]) => ReturnType<typeof spawnExecutor>;
   #generation = 0;
   #running: Running;
 
-  /** `index` counts from 0; `publicSocket` is the descriptor that it accepts from. */
+  /** Others find it at the relay of the given address. */
   constructor(
-    index: number,
-    publicSocket: number,
-    runtimeFolder: string,
-    sockets: Sockets,
-    settings: Settings,
-    guardian: Guardian,
+    name: string,
+    serves: ExecutorOptions["serves"],
+    relayPath: string,
+    around: Surroundings,
   ) {
-    this.#name = `executor-${index + 1}`;
-    this.#runtimeFolder = runtimeFolder;
-    this.#guardian = guardian;
-    this.#spawn = (own) => spawnExecutor(publicSocket, runtimeFolder, own, sockets, settings);
+    this.#name = name;
+    this.#serves = serves;
+    this.#around = around;
     this.#running = this.#start();
-    this.#relay = new Relay(sockets.executors[index] as string, this.#running.sockets.role);
+    this.#relay = new Relay(relayPath, this.#running.sockets.role);
   }
 
   get process(): ManagedProcess {
@@ -81,14 +90,27 @@ export class Executor {
   }
 
   #start(): Running {
-    const base = join(this.#runtimeFolder, `${this.#name}.${this.#generation++}`);
-    const sockets = { role: `${base}.role`, ping: `${base}.ping` };
-    const process = new ManagedProcess(this.#name, this.#guardian, () => this.#spawn(sockets));
+    const { runtimeFolder, sockets: all, settings, guardian, suspects } = this.#around;
+    const base = join(runtimeFolder, `${this.#name}.${this.#generation++}`);
+    const own = { role: `${base}.role`, ping: `${base}.ping`, public: `${base}.http` };
+    let mark = Buffer.alloc(0);
+    const process = new ManagedProcess(this.#name, guardian, () => {
+      // Nobody else can know it, so nothing else in its memory begins with it.
+      mark = randomBytes(MARK_BYTES);
+      const options = { serves: this.#serves, own, flightMark: mark.toString("hex") };
+      return spawnExecutor(options, runtimeFolder, all, settings);
+    });
     process.start();
-    let reader: { pid: number; found: FlightReader | undefined } | undefined;
-    const timer = setInterval(async () => { const pid = process.pid; if (pid && reader?.pid !== pid) { reader = { pid, found: undefined }; const t=Date.now(); await sleep(2000); reader.found = await FlightReader.open(pid); log("info","flight_reader",{found: !!reader.found, ms: Date.now()-t-2000}); } }, 500); timer.unref();
-    const watchdog = new Watchdog(process, sockets.ping, LIMIT_MS, () => log("warn", "suspects", { flights: reader?.found?.read() }));
-    return { process, watchdog, sockets };
+    const watchdog = CAN_WATCH_CPU
+      ? new CpuWatchdog(
+          process,
+          own.ping,
+          () => mark,
+          settings.cpuMs,
+          (flights) => suspects.report(this.#name, flights, "exceededCpu"),
+        )
+      : new Watchdog(process, own.ping, LIMIT_MS);
+    return { process, watchdog, sockets: own };
   }
 }
 

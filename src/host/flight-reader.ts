@@ -1,17 +1,26 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FLIGHT_MARK, HEADER_BYTES, SLOT_BYTES, SLOTS } from "../pipeline/flight-layout.ts";
+import {
+  FREE,
+  HEADER_BYTES,
+  IN_FLIGHT,
+  MARK_BYTES,
+  MOVES_OFFSET,
+  SLOT_BYTES,
+  SLOTS,
+} from "../pipeline/flight-layout.ts";
 
 /** What an executor has begun and not ended. */
 export interface Flight {
   scriptId: string;
   /** Milliseconds since 1970. */
-  startedAt: number;
+  since: number;
   /** Its CPU limit in milliseconds. */
   cpuMs: number;
+  /** Whether the script has only an isolate there, in which something may go on unseen. */
+  lingers: boolean;
 }
 
-const MARK = Buffer.from(FLIGHT_MARK.map((byte) => byte ^ 0xff));
 const PIECE_BYTES = 1024 * 1024;
 /** Between pieces others get their turn: there may be hundreds of MiB to look through. */
 const PIECES_AT_ONCE = 16;
@@ -29,8 +38,8 @@ export class FlightReader {
     this.#address = address;
   }
 
-  /** Looks for the recorder in the process; undefined if there is none to be found. */
-  static async open(pid: number): Promise<FlightReader | undefined> {
+  /** Looks for the recorder that begins with the mark; undefined if there is none to be found. */
+  static async open(pid: number, mark: Buffer): Promise<FlightReader | undefined> {
     let memory: number;
     try {
       memory = openSync(`/proc/${pid}/mem`, "r");
@@ -38,7 +47,7 @@ export class FlightReader {
       return undefined;
     }
     try {
-      const address = await findMark(pid, memory);
+      const address = await find(mark, pid, memory);
       if (address !== undefined) return new FlightReader(memory, address);
     } catch {
       // The process has ended.
@@ -47,25 +56,37 @@ export class FlightReader {
     return undefined;
   }
 
+  /** Another number whenever a flight has begun or ended; undefined if the process is gone. */
+  moves(): number | undefined {
+    return this.#bytes(MOVES_OFFSET, 4)?.readUInt32LE();
+  }
+
   /** What is in flight, oldest first. Empty if the process is gone. */
   read(): Flight[] {
-    const slots = Buffer.alloc(SLOTS * SLOT_BYTES);
-    try {
-      readSync(this.#memory, slots, 0, slots.length, this.#address + BigInt(HEADER_BYTES));
-    } catch {
-      return [];
-    }
+    const slots = this.#bytes(HEADER_BYTES, SLOTS * SLOT_BYTES) ?? Buffer.alloc(0);
     const flights: Flight[] = [];
     for (let at = 0; at < slots.length; at += SLOT_BYTES) {
-      if (slots.readUInt32LE(at + 28) !== 1) continue;
+      const use = slots.readUInt32LE(at + 28);
+      if (use === FREE) continue;
       const words = [0, 4, 8, 12].map((offset) => slots.readUInt32LE(at + offset));
       flights.push({
         scriptId: words.map((word) => word.toString(16).padStart(8, "0")).join(""),
-        startedAt: slots.readDoubleLE(at + 16),
+        since: slots.readDoubleLE(at + 16),
         cpuMs: slots.readUInt32LE(at + 24),
+        lingers: use !== IN_FLIGHT,
       });
     }
-    return flights.sort((a, b) => a.startedAt - b.startedAt);
+    return flights.sort((a, b) => a.since - b.since);
+  }
+
+  #bytes(offset: number, length: number): Buffer | undefined {
+    const bytes = Buffer.alloc(length);
+    try {
+      const read = readSync(this.#memory, bytes, 0, length, this.#address + BigInt(offset));
+      return read === length ? bytes : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   close(): void {
@@ -73,8 +94,8 @@ export class FlightReader {
   }
 }
 
-async function findMark(pid: number, memory: number): Promise<bigint | undefined> {
-  const piece = Buffer.alloc(PIECE_BYTES + MARK.length);
+async function find(mark: Buffer, pid: number, memory: number): Promise<bigint | undefined> {
+  const piece = Buffer.alloc(PIECE_BYTES + MARK_BYTES);
   let pieces = 0;
   for (const { from, to } of residentRegions(pid)) {
     for (let at = from; at < to; at += BigInt(PIECE_BYTES)) {
@@ -85,7 +106,7 @@ async function findMark(pid: number, memory: number): Promise<bigint | undefined
       } catch {
         continue; // Gone since it was listed.
       }
-      const found = piece.subarray(0, read).indexOf(MARK);
+      const found = piece.subarray(0, read).indexOf(mark);
       if (found >= 0) return at + BigInt(found);
       if (++pieces % PIECES_AT_ONCE === 0) await sleep(0);
     }

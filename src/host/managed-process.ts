@@ -25,6 +25,7 @@ export class ManagedProcess {
   #backoffMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #restarting = false;
   /** When it was last started, in milliseconds of the epoch. */
   startedAt = 0;
   /** How often it has ended by itself since it last ran for a while. */
@@ -61,6 +62,11 @@ export class ManagedProcess {
   }
 
   #restart(reason: Record<string, unknown>): void {
+    if (this.#restarting) {
+      this.#restarting = false;
+      this.start();
+      return;
+    }
     if (Date.now() - this.startedAt > SETTLED_AFTER_MS) {
       this.#backoffMs = 0;
       this.failures = 0;
@@ -84,6 +90,12 @@ export class ManagedProcess {
   /** Ends the process at once; it is started again. */
   kill(): void {
     if (this.#child?.pid) signalGroup(this.#child.pid, "SIGKILL");
+  }
+
+  /** Ends the process at once, for no fault of its own: it is started again without a pause. */
+  restart(): void {
+    this.#restarting = this.#child !== undefined;
+    this.kill();
   }
 
   /** Has the process stand still, with all that it has started, while the work is done. */

@@ -47,6 +47,8 @@ export const socketsIn = (folder: string, executors: number, shards: number) => 
   statePing: join(folder, "state-ping:0"),
   /** Where state finds each executor: a relay to whatever process it is at the moment. */
   executors: Array.from({ length: executors }, (_, index) => join(folder, `executor-${index + 1}`)),
+  /** Where executors and state find the lanes, likewise. */
+  lanes: { apart: join(folder, "executor-apart"), long: join(folder, "executor-long") },
   /** Of each shard, for its role and for pings. */
   shards: Array.from({ length: shards }, (_, index) => join(folder, `shard-${index + 1}`)),
   quarantine: join(folder, "quarantine.sock"),

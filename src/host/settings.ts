@@ -28,6 +28,9 @@ export interface Settings {
   shards: number;
   /** The longest that a query may take, in milliseconds. */
   queryMs: number;
+  /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
+  cpuMs: number;
+  maxCpuMs: number;
   /** What requests in flight are given when their executor ends, in milliseconds. */
   drainMs: number;
 }
@@ -50,6 +53,13 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     return value;
   };
   const hosts = "host names like example.com, separated by commas, without ports";
+  const cpuLimit = (name: string, otherwise: number): number =>
+    read(
+      name,
+      otherwise,
+      (text) => parseNumber(text, MIN_CPU_MS, MAX_CPU_MS),
+      `a whole number from ${MIN_CPU_MS} to ${MAX_CPU_MS}`,
+    );
   return {
     port: read(
       "PORT",
@@ -87,6 +97,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       (text) => parseNumber(text, MIN_QUERY_MS, MAX_QUERY_MS),
       `a whole number from ${MIN_QUERY_MS} to ${MAX_QUERY_MS}`,
     ),
+    cpuMs: cpuLimit("MAYFLY_CPU_MS", 3_000),
+    maxCpuMs: cpuLimit("MAYFLY_MAX_CPU_MS", MAX_CPU_MS),
     drainMs: read(
       "MAYFLY_DRAIN_SECONDS",
       30_000,
@@ -103,6 +115,9 @@ const MAX_EXECUTORS = 64;
 const MAX_SHARDS = 16;
 const MIN_QUERY_MS = 1_000;
 const MAX_QUERY_MS = 300_000;
+// Less is not told apart from the platform's own work; the maximum is Cloudflare's.
+const MIN_CPU_MS = 250;
+const MAX_CPU_MS = 300_000;
 const MAX_DRAIN_SECONDS = 900;
 
 function parseNumber(text: string, min: number, max: number): number | undefined {

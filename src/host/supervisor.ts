@@ -16,6 +16,7 @@ import { openPublicSocket } from "./public-socket.ts";
 import { apiAddress, publicAddress, type Settings } from "./settings.ts";
 import { countShards, prepareShards, Shard } from "./shards.ts";
 import type { StateOptions } from "./state-options.ts";
+import { Suspects } from "./suspects.ts";
 import { ping, Watchdog } from "./watchdog.ts";
 import { spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
 
@@ -69,6 +70,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       MAYFLY_API_HOSTS: settings.apiHosts.join(","),
       MAYFLY_EXECUTORS: String(settings.executors),
       MAYFLY_SHARDS: String(settings.shards),
+      MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
     },
   };
   const state = new ManagedProcess("state", guardian, () => spawnState(options));
@@ -79,8 +81,13 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const shards = sockets.shards.map(
     (_, index) => new Shard(index + 1, runtimeFolder, sockets, settings, guardian),
   );
+  const suspects = new Suspects(sockets.statePing, credentials.token);
+  const around = { runtimeFolder, sockets, settings, guardian, suspects };
   const executors = sockets.executors.map(
-    (_, index) => new Executor(index, publicSocket.fd, runtimeFolder, sockets, settings, guardian),
+    (path, index) => new Executor(`executor-${index + 1}`, publicSocket.fd, path, around),
+  );
+  const lanes = (["apart", "long"] as const).map(
+    (lane) => new Executor(`executor-${lane}`, lane, sockets.lanes[lane], around),
   );
   const stateWatchdog = new Watchdog(state, sockets.statePing, STATE_LIMIT_MS);
   const watchdogs = [
@@ -110,6 +117,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     for (const watchdog of watchdogs) watchdog.stop();
     // The executors first: what they finish still needs state.
     await Promise.all(executors.map((executor) => executor.stop(drainMs)));
+    await Promise.all(lanes.map((lane) => lane.stop(0)));
     await quarantine.stop(0);
     await Promise.all([state, ...shards].map((process) => process.stop(STATE_STOP_MS)));
     await guardian.release();
@@ -120,7 +128,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       state,
       ...shards.map(({ process }) => process),
       quarantine,
-      ...executors.map(({ process }) => process),
+      ...[...executors, ...lanes].map(({ process }) => process),
     ]);
   } catch (error) {
     await stop(0);

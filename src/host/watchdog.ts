@@ -41,21 +41,13 @@ export class Watchdog {
   readonly #process: ManagedProcess;
   readonly #socketPath: string;
   readonly #limitMs: number;
-  readonly #stalled: () => void;
   #stopped = false;
   #held = false;
 
-  /** `stalled` is called before the process is killed: its memory can still be read then. */
-  constructor(
-    process: ManagedProcess,
-    socketPath: string,
-    limitMs: number,
-    stalled: () => void = () => undefined,
-  ) {
+  constructor(process: ManagedProcess, socketPath: string, limitMs: number) {
     this.#process = process;
     this.#socketPath = socketPath;
     this.#limitMs = limitMs;
-    this.#stalled = stalled;
     void this.#run();
   }
 
@@ -83,7 +75,6 @@ export class Watchdog {
       const lost = now >= deadline || refusals === 2;
       if (!lost || this.#stopped || this.#process.startedAt !== startedAt) continue;
       log("warn", "process_stalled", { process: this.#process.name, ping: result });
-      this.#stalled();
       this.#process.kill();
       deadline = now + START_MS;
     }

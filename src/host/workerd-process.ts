@@ -35,19 +35,34 @@ const repeatForShards = (config: string, shards: number): string =>
     ).join(""),
   );
 
-/** Starts an executor that accepts from the public socket, whose descriptor is given. */
+/** What makes an executor. */
+export interface ExecutorOptions {
+  /** Descriptor of the public socket, for one that accepts from it; otherwise which lane it is. */
+  serves: number | "apart" | "long";
+  /** Its own sockets. */
+  own: { role: string; ping: string; public: string };
+  /** How its flight recorder begins: 32 hex digits. */
+  flightMark: string;
+}
+
 export function spawnExecutor(
-  publicSocket: number,
+  { serves, own, flightMark }: ExecutorOptions,
   runtimeFolder: string,
-  own: { role: string; ping: string },
   sockets: Sockets,
   settings: Settings,
 ): ChildProcess {
+  const isLane = typeof serves === "string";
   return spawnWorkerd(join(runtimeFolder, "executor.capnp"), {
-    accept: publicSocket,
-    listen: { role: `unix:${own.role}`, ping: `unix:${own.ping}` },
+    ...(!isLane && { accept: serves }),
+    listen: {
+      role: `unix:${own.role}`,
+      ping: `unix:${own.ping}`,
+      ...(isLane && { public: `unix:${own.public}` }),
+    },
     call: {
       state: `unix:${sockets.state}`,
+      apart: `unix:${sockets.lanes.apart}`,
+      long: `unix:${sockets.lanes.long}`,
       ...Object.fromEntries(
         sockets.shards.map((path, index) => [`shard-${index + 1}`, `unix:${path}`]),
       ),
@@ -57,6 +72,10 @@ export function spawnExecutor(
       MAYFLY_PORT: String(settings.port),
       MAYFLY_SUBDOMAIN: SUBDOMAIN,
       MAYFLY_API_HOSTS: settings.apiHosts.join(","),
+      MAYFLY_LANE: isLane ? serves : "",
+      MAYFLY_CPU_MS: String(settings.cpuMs),
+      MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
+      MAYFLY_FLIGHT_MARK: flightMark,
     },
   });
 }

@@ -18,7 +18,8 @@ import { codeOf } from "./code-cache.ts";
 import { controlOf } from "./control.ts";
 import { toEnvironment } from "./environment.ts";
 import type { Isolate, IsolateKind } from "./isolate.ts";
-import { land } from "../pipeline/flight-recorder.ts";
+import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
+import { land, linger } from "../pipeline/flight-recorder.ts";
 import { record, type Invocation } from "../pipeline/record.ts";
 
 /** What the pool knows of a version that was called lately. */
@@ -110,6 +111,7 @@ export function createIsolate(
     retired: false,
   };
   isolates.set(isolate.name, isolate);
+  if (kind === "shared") linger(isolate, version.scriptId, cpuLimitOf(version, env));
   costBytes += cost;
   counters.started++;
   return isolate;
@@ -197,6 +199,7 @@ export function retire(isolate: Isolate, env: Env, ctx: ExecutionContext): void 
 export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
   if (!isolates.delete(isolate.name)) return;
   for (const invocation of isolate.running) end(invocation, isolate, env, ctx);
+  land(isolate);
   costBytes -= isolate.costBytes;
   counters.evicted++;
   withdraw(isolate);

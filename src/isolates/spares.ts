@@ -6,6 +6,8 @@
  * load that is too much, spares would only take from the requests what they give back later.
  */
 import type { Env } from "../env.ts";
+import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
+import { land, takeOff } from "../pipeline/flight-recorder.ts";
 import {
   CAGE_SOFT_LIMIT_BYTES,
   isolateCost,
@@ -92,6 +94,7 @@ async function refillAll(env: Env, ctx: ExecutionContext): Promise<void> {
 async function startSpare(pool: VersionPool, env: Env, ctx: ExecutionContext): Promise<void> {
   const isolate = createIsolate(pool.version, "request", env, ctx);
   pool.starting++;
+  takeOff(isolate, pool.version.scriptId, cpuLimitOf(pool.version, env));
   try {
     await controlOf(workerOf(isolate, env, ctx)).ready();
     pool.spares.push(isolate);
@@ -100,6 +103,7 @@ async function startSpare(pool: VersionPool, env: Env, ctx: ExecutionContext): P
     pool.sparesFail = true;
     evict(isolate, env, ctx);
   } finally {
+    land(isolate);
     pool.starting--;
   }
 }

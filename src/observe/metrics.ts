@@ -2,7 +2,7 @@ import type { Env } from "../env.ts";
 import { counters, poolSizes } from "../isolates/pool.ts";
 import { outcomes } from "../pipeline/record.ts";
 import { askShards } from "./shards.ts";
-import { executorsOf, stateOf } from "../roles/contract.ts";
+import { everyExecutorOf, stateOf } from "../roles/contract.ts";
 
 /** What one executor has counted since it started, and what it holds at the moment, by series. */
 export type Sample = Record<string, number>;
@@ -10,7 +10,7 @@ export type Sample = Record<string, number>;
 type Metric = [name: string, type: "gauge" | "counter", help: string];
 
 const METRICS: Metric[] = [
-  ["mayfly_executors", "gauge", "Executors that answer."],
+  ["mayfly_executors", "gauge", "Executors that answer, without the two for what runs apart."],
   ["mayfly_shards", "gauge", "Shards that answer."],
   ["mayfly_isolates", "gauge", "Isolates in all executors."],
   ["mayfly_spare_isolates", "gauge", "Isolates started ahead and unused."],
@@ -23,10 +23,10 @@ const METRICS: Metric[] = [
 ];
 
 /** This process's numbers. */
-export function sample(): Sample {
+export function sample(env: Env): Sample {
   const { isolates, spares, inFlight, costBytes } = poolSizes();
   const numbers: Sample = {
-    mayfly_executors: 1,
+    mayfly_executors: env.MAYFLY_LANE ? 0 : 1,
     mayfly_isolates: isolates,
     mayfly_spare_isolates: spares,
     mayfly_invocations_in_flight: inFlight,
@@ -43,7 +43,7 @@ export function sample(): Sample {
 
 /** The numbers of all executors together, and how many shards answer. What does not is left out. */
 export async function sampleAll(env: Env, ctx: ExecutionContext): Promise<Sample> {
-  const asked = executorsOf(env, ctx).map((executor) => executor.sample());
+  const asked = everyExecutorOf(env, ctx).map((executor) => executor.sample());
   const shards = await askShards(env, ctx);
   const total: Sample = { mayfly_shards: shards.filter(Boolean).length };
   for (const answer of await Promise.allSettled(asked)) {

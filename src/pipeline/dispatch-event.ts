@@ -7,6 +7,7 @@ import type { Env } from "../env.ts";
 import { hasTail, end, NoCapacityError, workerOf } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { logFailure } from "../observe/log.ts";
+import type { LaneRole } from "../roles/contract.ts";
 import type {
   EventHandlers,
   EventOutcome,
@@ -19,11 +20,15 @@ import { receive } from "../roles/forward.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { failed, newInvocation } from "./dispatch.ts";
 import { nextInvocationId } from "./invocation-id.ts";
+import { inTurn, laneOf, LaneEndedError, NoTurnError } from "./lanes.ts";
+import { describe } from "./record.ts";
 import { pickVersion, resolveScript } from "./resolve.ts";
 import { answered, withWallTime } from "./wall-time.ts";
 
 /** Cloudflare's limit for queue consumers and cron triggers: 15 minutes of wall time. */
 export const EVENT_WALL_TIME_MS = 15 * 60_000;
+/** How long an event waits for its script's turn where it must run apart. */
+const LANE_WAIT_MS = 30_000;
 
 /** A batch of messages, to the script's `queue()` handler. */
 export async function dispatchQueue(
@@ -34,7 +39,17 @@ export async function dispatchQueue(
   ctx: ExecutionContext,
 ): Promise<QueueOutcome> {
   const call = (handlers: EventHandlers): Promise<QueueReport> => handlers.handleQueue(batch);
-  const { outcome, report } = await dispatch("queue", accountId, scriptName, call, env, ctx);
+  const passOn = (lane: LaneRole): Promise<QueueOutcome> =>
+    lane.handleQueue(accountId, scriptName, batch);
+  const { outcome, report } = await dispatch(
+    "queue",
+    accountId,
+    scriptName,
+    call,
+    passOn,
+    env,
+    ctx,
+  );
   return report ? { ...outcome, result: report.result } : outcome;
 }
 
@@ -49,7 +64,9 @@ export async function dispatchScheduled(
 ): Promise<EventOutcome> {
   const call = (handlers: EventHandlers): Promise<HandlerReport> =>
     handlers.handleScheduled(event, noRetry);
-  return (await dispatch("scheduled", accountId, scriptName, call, env, ctx)).outcome;
+  const passOn = (lane: LaneRole): Promise<EventOutcome> =>
+    lane.handleScheduled(accountId, scriptName, event, noRetry);
+  return (await dispatch("scheduled", accountId, scriptName, call, passOn, env, ctx)).outcome;
 }
 
 async function dispatch<Report extends HandlerReport>(
@@ -57,6 +74,7 @@ async function dispatch<Report extends HandlerReport>(
   accountId: string,
   scriptName: string,
   call: (handlers: EventHandlers) => Promise<Report>,
+  passOn: (lane: LaneRole) => Promise<EventOutcome>,
   env: Env,
   ctx: ExecutionContext,
 ): Promise<{ outcome: EventOutcome; report?: Report }> {
@@ -64,6 +82,22 @@ async function dispatch<Report extends HandlerReport>(
   const version = target && pickVersion(target);
   if (!version) return { outcome: { outcome: "scriptNotFound", wallTimeMs: 0 } };
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  const lane = laneOf(target, version, env);
+  if (lane) {
+    const invocation = describe(nextInvocationId(), trigger, target, version);
+    const passed = (): Promise<EventOutcome> => receive(passOn(lane));
+    try {
+      return {
+        outcome: await inTurn(lane, target, invocation, LANE_WAIT_MS, passed, env, ctx),
+      };
+    } catch (error) {
+      if (error instanceof NoTurnError) return { outcome: { outcome: "busy", wallTimeMs: 0 } };
+      // Where it was not the worker's fault, the event was cut short and comes again.
+      if (!(error instanceof LaneEndedError) || error.outcome === "internalError") throw error;
+      const { outcome, wallTimeMs } = invocation;
+      return { outcome: { outcome, wallTimeMs, error: error.message } };
+    }
+  }
   let acquired: Acquired;
   try {
     acquired = acquire(version, true, env, ctx);
@@ -72,7 +106,7 @@ async function dispatch<Report extends HandlerReport>(
     throw error;
   }
   const { isolate } = acquired;
-  const invocation = newInvocation(nextInvocationId(), trigger, target, acquired);
+  const invocation = newInvocation(nextInvocationId(), trigger, target, acquired, env);
   const over = (error?: string): EventOutcome => ({
     outcome: invocation.outcome,
     wallTimeMs: Date.now() - invocation.startedAt,

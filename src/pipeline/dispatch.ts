@@ -4,6 +4,7 @@
  */
 import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
+import type { LaneRole } from "../roles/contract.ts";
 import type { Isolate } from "../isolates/isolate.ts";
 import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
@@ -12,11 +13,13 @@ import { acquire, type Acquired } from "./acquire.ts";
 import { admit, BodyTooLargeError, left, limitBody, MAX_BODY_BYTES } from "./admit.ts";
 import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
-import { takeOff } from "./flight-recorder.ts";
+import { cpuLimitOf } from "./cpu-limit.ts";
+import { move, takeOff } from "./flight-recorder.ts";
 import { forwardedHeaders } from "./headers.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { invokeFetch, invokeRpc, type Entrypoint } from "./invoke.ts";
-import type { Invocation, Outcome } from "./record.ts";
+import { inTurn, laneOf, LaneEndedError, NoTurnError, passOn, type LaneCall } from "./lanes.ts";
+import { describe, type Invocation, type Outcome } from "./record.ts";
 import { matchRoute, pickVersion, resolveHost } from "./resolve.ts";
 import { trackBody } from "./track-body.ts";
 import { answered, WallTimeError } from "./wall-time.ts";
@@ -62,22 +65,24 @@ export async function dispatchFetch(
   entrypoint: Entrypoint,
   env: Env,
   ctx: ExecutionContext,
+  id: string = nextInvocationId(),
 ): Promise<Response> {
   const refusal = admit(target, version, request);
   if (refusal) return errorPage(refusal, request);
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  const lane = laneOf(target, version, env);
+  if (lane) return fetchInLane(lane, { id, target, version, entrypoint }, request, env, ctx);
 
-  const id = nextInvocationId();
   let acquired: Acquired;
   try {
-    acquired = acquire(version, request.headers.has("upgrade"), env, ctx);
+    acquired = acquire(version, outlives(request, env), env, ctx);
   } catch (error) {
     left(target);
     if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
     throw error;
   }
   const { isolate } = acquired;
-  const invocation = newInvocation(id, "fetch", target, acquired);
+  const invocation = newInvocation(id, "fetch", target, acquired, env);
 
   try {
     const response = await invokeFetch(
@@ -88,6 +93,7 @@ export async function dispatchFetch(
       env,
       ctx,
     );
+    move();
     invocation.status = response.status;
     // Where no tail sees the end the dispatcher must.
     return hasTail(isolate, env)
@@ -100,6 +106,37 @@ export async function dispatchFetch(
     answered(invocation);
     left(target);
     acquired.started();
+  }
+}
+
+// Plain requests end with their bodies. In a lane the very end of each must be known.
+const outlives = (request: Request, env: Env): boolean =>
+  request.headers.has("upgrade") || Boolean(env.MAYFLY_LANE);
+
+/** The same, where it has been admitted but must run in a lane. */
+async function fetchInLane(
+  lane: LaneRole,
+  call: LaneCall,
+  request: Request,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { id, target, version } = call;
+  const invocation = describe(id, "fetch", target, version);
+  const pass = (): Promise<Response> =>
+    passOn(lane, call, forwardedHeaders(limitBody(request), id, env));
+  try {
+    return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
+  } catch (error) {
+    if (error instanceof NoTurnError) return errorPage(errors.noCapacity, request);
+    if (!(error instanceof LaneEndedError)) throw error;
+    const { outcome } = error;
+    return errorPage(
+      outcome === "internalError" ? errors.cutShort(id) : errors.resourcesExceeded(id),
+      request,
+    );
+  } finally {
+    left(target);
   }
 }
 
@@ -117,9 +154,15 @@ export async function dispatchRpc(
   ctx: ExecutionContext,
 ): Promise<unknown> {
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  const lane = laneOf(target, version, env);
+  if (lane) {
+    const pass = (): Promise<unknown> => lane.callMethod(target, version, entrypoint, method, args);
+    const invocation = describe(nextInvocationId(), "rpc", target, version);
+    return inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
+  }
   const acquired = acquire(version, true, env, ctx);
   const { isolate } = acquired;
-  const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired);
+  const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired, env);
   try {
     const result = await invokeRpc(isolate, invocation, entrypoint, method, args, env, ctx);
     if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
@@ -139,21 +182,12 @@ export function newInvocation(
   trigger: Invocation["trigger"],
   target: ScriptTarget,
   { isolate, startKind }: Acquired,
+  env: Env,
 ): Invocation {
-  const invocation: Invocation = {
-    id,
-    accountId: target.accountId,
-    scriptName: target.scriptName,
-    versionId: isolate.version.versionId,
-    trigger,
-    startedAt: Date.now(),
-    wallTimeMs: 0,
-    startKind,
-    outcome: "ok",
-    status: null,
-  };
+  const { version } = isolate;
+  const invocation: Invocation = { ...describe(id, trigger, target, version), startKind };
   begin(invocation, isolate);
-  takeOff(invocation, target.scriptId, 0);
+  takeOff(invocation, target.scriptId, cpuLimitOf(version, env));
   return invocation;
 }
 

@@ -35,6 +35,30 @@ export const wallTimeExceeded = (invocationId: string, limitMs: number): PageErr
   invocationId,
 });
 
+export const resourcesExceeded = (invocationId: string): PageError => ({
+  status: 503,
+  code: "exceeded_resources",
+  title: "Error 1102: Worker exceeded resource limits",
+  detail: "The worker used more CPU time or memory than it may.",
+  invocationId,
+});
+
+export const cutShort = (invocationId: string): PageError => ({
+  status: 503,
+  code: "cut_short",
+  title: "Worker was cut short",
+  detail: "The process that it ran in had to be ended, not on its account. Try again.",
+  invocationId,
+  retryAfterSeconds: 1,
+});
+
+export const loopLimit: PageError = {
+  status: 508,
+  code: "loop_limit",
+  title: "Error 1019: Worker hit loop limit",
+  detail: "Workers called one another, or one called itself, more than 16 times.",
+};
+
 export const bodyTooLarge = (limitBytes: number): PageError => ({
   status: 413,
   code: "body_too_large",

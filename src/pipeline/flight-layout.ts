@@ -1,10 +1,23 @@
-// What the recorder in an executor and the reader in the supervisor agree on.
+// What the recorder in an executor and the reader in the supervisor agree on. Little endian: a header,
+// whose first bytes are the mark that the supervisor gave the process, then slots.
 
-/** The recorder's first bytes, each inverted, so that this text itself is not taken for it. */
-export const FLIGHT_MARK = [
-  0x9c, 0x31, 0xe7, 0x05, 0xb2, 0x6f, 0xd8, 0x44, 0x1a, 0xf3, 0x7d, 0x90, 0x2b, 0xc6, 0x58, 0xe1,
-];
+/** Of the mark. */
+export const MARK_BYTES = 16;
+/** In the header, uint32: grows with each flight that begins or ends. */
+export const MOVES_OFFSET = 16;
 export const HEADER_BYTES = 64;
+
+/**
+ * Of one slot: script id (16 bytes), when it was taken in milliseconds since 1970 (float64), CPU limit in
+ * milliseconds (uint32), its use (uint32).
+ */
 export const SLOT_BYTES = 32;
 /** More than may be in flight in one executor: see the limits in `admit.ts`. */
 export const SLOTS = 8_192;
+
+/** What a slot is used for. */
+export const FREE = 0;
+/** Code of the script is being run, or may be run at any moment. */
+export const IN_FLIGHT = 1;
+/** An isolate without tail is there, in which `waitUntil` may go on unseen. */
+export const LINGERING = 2;

@@ -1,3 +1,4 @@
+import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { stateOf } from "../roles/contract.ts";
@@ -29,6 +30,25 @@ export interface Invocation {
   outcome: Outcome;
   status: number | null;
 }
+
+/** What is known of an invocation when it begins. */
+export const describe = (
+  id: string,
+  trigger: Invocation["trigger"],
+  { accountId, scriptName }: ScriptTarget,
+  { versionId }: VersionTarget,
+): Invocation => ({
+  id,
+  accountId,
+  scriptName,
+  versionId,
+  trigger,
+  startedAt: Date.now(),
+  wallTimeMs: 0,
+  startKind: "cold",
+  outcome: "ok",
+  status: null,
+});
 
 // Flushed this often and, at the latest, at this many: a crash loses no more.
 const FLUSH_EVERY_MS = 1_000;

@@ -3,6 +3,7 @@
  * Worker. On an own machine they run in processes of their own and these calls cross Unix sockets;
  * elsewhere they are loopbacks. So arguments and results must be serializable, always.
  */
+import type { EgressRules } from "../bindings/egress/rules.ts";
 import type { KvStore } from "../bindings/kv/store.ts";
 import type { R2Store } from "../bindings/r2/store.ts";
 import type {
@@ -13,9 +14,11 @@ import type {
   Statement,
 } from "../bindings/d1/protocol.ts";
 import type { Backlog, DeliveredBatch, NewMessage } from "../bindings/queue/protocol.ts";
-import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
+import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
+import type { Entrypoint } from "../pipeline/invoke.ts";
+import type { LaneCall } from "../pipeline/lanes.ts";
 import type { Sample } from "../observe/metrics.ts";
 import type { Feed } from "../triggers/database/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
@@ -34,6 +37,8 @@ export interface StateRole {
   resolveScript(accountId: string, scriptName: string): Promise<ScriptTarget | undefined>;
   /** Everything that an isolate of a version is made of, secrets in clear; undefined if unknown. */
   loadVersion(versionId: string): Promise<IsolateSource | undefined>;
+  /** Which hosts the account's workers may call; undefined if all. */
+  egressRules(accountId: string): Promise<EgressRules | undefined>;
   /** The values of the account's namespace. */
   kv(accountId: string, namespaceId: string): KvStore;
   /** The objects of the account's bucket. */
@@ -95,6 +100,27 @@ export interface ExecutorRole {
   ): Promise<EventOutcome>;
 }
 
+/** An executor in which scripts take turns; called by other executors. */
+export interface LaneRole extends ExecutorRole {
+  /**
+   * Waits until an invocation of the script may come. `false`: not now, ask again. `busy`: too many ask.
+   */
+  takeTurn(scriptId: string): Promise<{ processId: string } | false | "busy">;
+  /** Another one each time that it is started. */
+  processId(): Promise<string>;
+  handleFetch(call: LaneCall, request: Request): Promise<Response>;
+  /** The same for a request that carries its `LaneCall`. */
+  fetch(request: Request): Promise<Response>;
+  /** Calls a method of an entrypoint; rejects with what it throws. */
+  callMethod(
+    target: ScriptTarget,
+    version: VersionTarget,
+    entrypoint: Entrypoint,
+    method: string,
+    args: unknown[],
+  ): Promise<unknown>;
+}
+
 /** Runs users' code for the first time, where an endless loop hurts nobody. */
 export interface QuarantineRole {
   /** Starts an isolate without bindings and reports what became of it. */
@@ -130,11 +156,16 @@ export function shardsOf(env: Env, ctx: Context): ShardRole[] {
   while (env[`SHARD_${count + 1}`]) count++;
   return Array.from({ length: count }, (_, index) => shardOf(env, ctx, index + 1));
 }
-/** All executors; every change of what they remember must be told to each. */
+/** All executors that events are spread over. */
 export function executorsOf(env: Env, ctx: Context): ExecutorRole[] {
   const count = Number(env.MAYFLY_EXECUTORS ?? 0);
   if (count === 0) return [role(loopback(ctx).Executor)];
   return Array.from({ length: count }, (_, index) => role(env[`EXECUTOR_${index + 1}`]));
+}
+/** All that remember what the catalog says; every change must be told to each. */
+export function everyExecutorOf(env: Env, ctx: Context): ExecutorRole[] {
+  const lanes = [env.EXECUTOR_APART, env.EXECUTOR_LONG].filter((lane) => lane !== undefined);
+  return [...executorsOf(env, ctx), ...lanes.map((lane) => role<ExecutorRole>(lane))];
 }
 
 let turn = 0;

@@ -1,20 +1,55 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
+import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import type { DeliveredBatch } from "../bindings/queue/protocol.ts";
+import { dispatchFetch, dispatchRpc } from "../pipeline/dispatch.ts";
 import { dispatchQueue, dispatchScheduled } from "../pipeline/dispatch-event.ts";
+import { processId } from "../pipeline/invocation-id.ts";
+import type { Entrypoint } from "../pipeline/invoke.ts";
+import { takeLaneCall, type LaneCall } from "../pipeline/lanes.ts";
+import { takeTurn } from "../pipeline/turns.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { sample, type Sample } from "../observe/metrics.ts";
-import type { ExecutorRole } from "./contract.ts";
+import type { LaneRole } from "./contract.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
-/** The executor role: see `ExecutorRole` for what each method promises. */
-export class Executor extends WorkerEntrypoint<Env> implements ExecutorRole {
+/** The executor role: see `ExecutorRole` and `LaneRole` for what each method promises. */
+export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
   async invalidate(): Promise<void> {
     forgetRoutes();
   }
 
   async sample(): Promise<Sample> {
-    return sample();
+    return sample(this.env);
+  }
+
+  async takeTurn(scriptId: string): Promise<{ processId: string } | false | "busy"> {
+    const answer = await takeTurn(scriptId);
+    return answer === true ? { processId: processId() } : answer;
+  }
+
+  async processId(): Promise<string> {
+    return processId();
+  }
+
+  override fetch(passedOn: Request): Promise<Response> {
+    const { call, request } = takeLaneCall(passedOn);
+    return this.handleFetch(call, request);
+  }
+
+  handleFetch(call: LaneCall, request: Request): Promise<Response> {
+    const { target, version, entrypoint, id } = call;
+    return dispatchFetch(target, version, request, entrypoint, this.env, this.ctx, id);
+  }
+
+  callMethod(
+    target: ScriptTarget,
+    version: VersionTarget,
+    entrypoint: Entrypoint,
+    method: string,
+    args: unknown[],
+  ): Promise<unknown> {
+    return dispatchRpc(target, version, entrypoint, method, args, this.env, this.ctx);
   }
 
   handleQueue(accountId: string, scriptName: string, batch: DeliveredBatch): Promise<QueueOutcome> {

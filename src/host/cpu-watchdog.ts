@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { cpuTimeOf } from "./cpu-time.ts";
+import { FlightReader, type Flight } from "./flight-reader.ts";
+import { log } from "./log.ts";
+import type { ManagedProcess } from "./managed-process.ts";
+import { ping } from "./watchdog.ts";
+
+const LOOK_EVERY_MS = 100;
+/** A process that uses less CPU time than this between two looks cannot stand still. */
+const ASK_AFTER_CPU_MS = 50;
+const PING_TIMEOUT_MS = 10_000;
+
+/** No limit is kept to more closely: the platform's own work may take so long. */
+const MIN_LIMIT_MS = 250;
+/** What may have been used before the stall began. */
+const TOLERANCE_MS = 100;
+/** What starting a process may take. */
+const BOOT_CPU_MS = 2_000;
+/** Invocations come and go, but nothing from outside gets through: given up after so many limits. */
+const STARVED_LIMITS = 5;
+/** A process that neither answers nor works for so many looks is given up as well. */
+const FROZEN_LOOKS = 100;
+
+/** What is known of the process that runs at the moment. */
+interface Watched {
+  pid: number;
+  reader: FlightReader | undefined;
+  asking: boolean;
+  /** Its CPU time at its last answer, at the last time that a flight began or ended, and at the last look. */
+  cpuAtAnswer: number;
+  cpuAtMove: number;
+  cpuAtLook: number;
+  moves: number | undefined;
+  frozenLooks: number;
+}
+
+/**
+ * Watches an executor's CPU time: it stands still if it answers no ping, and begins and ends nothing,
+ * while it uses more CPU time than what is in flight in it may. Then it is started again, and `stalled`
+ * is told first what was in flight. Linux only.
+ */
+export class CpuWatchdog {
+  readonly #process: ManagedProcess;
+  readonly #socketPath: string;
+  readonly #flightMark: () => Buffer;
+  readonly #defaultCpuMs: number;
+  readonly #stalled: (flights: Flight[]) => Promise<void>;
+  #watched: Watched | undefined;
+  #stopped = false;
+
+  constructor(
+    process: ManagedProcess,
+    socketPath: string,
+    flightMark: () => Buffer,
+    defaultCpuMs: number,
+    stalled: (flights: Flight[]) => Promise<void>,
+  ) {
+    this.#process = process;
+    this.#socketPath = socketPath;
+    this.#flightMark = flightMark;
+    this.#defaultCpuMs = defaultCpuMs;
+    this.#stalled = stalled;
+    void this.#run();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      await sleep(LOOK_EVERY_MS, undefined, { ref: false });
+      const { pid } = this.#process;
+      if (pid !== this.#watched?.pid) this.#begin(pid);
+      if (this.#watched && !this.#stopped) await this.#look(this.#watched);
+    }
+    this.#begin(undefined);
+  }
+
+  #begin(pid: number | undefined): void {
+    this.#watched?.reader?.close();
+    this.#watched =
+      pid === undefined
+        ? undefined
+        : {
+            pid,
+            reader: undefined,
+            asking: false,
+            cpuAtAnswer: BOOT_CPU_MS,
+            cpuAtMove: BOOT_CPU_MS,
+            cpuAtLook: 0,
+            moves: undefined,
+            frozenLooks: 0,
+          };
+  }
+
+  async #look(watched: Watched): Promise<void> {
+    const cpu = cpuTimeOf(watched.pid);
+    if (cpu === undefined) return;
+    const moves = watched.reader?.moves();
+    if (moves !== watched.moves) watched.cpuAtMove = cpu;
+    watched.moves = moves;
+    const worked = cpu - watched.cpuAtLook >= ASK_AFTER_CPU_MS;
+    watched.cpuAtLook = cpu;
+    // An idle one is asked only now and then.
+    if (!watched.asking && (worked || watched.frozenLooks++ % 20 === 0)) void this.#ask(watched);
+    if (watched.asking && !worked) watched.frozenLooks++;
+
+    const stuckMs = cpu - Math.max(watched.cpuAtAnswer, watched.cpuAtMove);
+    const starvedMs = cpu - watched.cpuAtAnswer;
+    const frozen = watched.frozenLooks >= FROZEN_LOOKS;
+    if (stuckMs < MIN_LIMIT_MS && starvedMs < STARVED_LIMITS * MIN_LIMIT_MS && !frozen) return;
+    const limitMs = this.#limitOf(watched.reader?.read() ?? []);
+    if (stuckMs < limitMs && starvedMs < STARVED_LIMITS * limitMs && !frozen) return;
+    await this.#end(watched, Math.max(stuckMs, starvedMs));
+  }
+
+  #limitOf(flights: Flight[]): number {
+    const limits = flights.map(({ cpuMs }) => cpuMs);
+    const largest = limits.length > 0 ? Math.max(...limits) : this.#defaultCpuMs;
+    return Math.max(largest, MIN_LIMIT_MS) + TOLERANCE_MS;
+  }
+
+  async #ask(watched: Watched): Promise<void> {
+    watched.asking = true;
+    const answered = (await ping(this.#socketPath, PING_TIMEOUT_MS)) === "answered";
+    watched.asking = false;
+    if (!answered || watched !== this.#watched) return;
+    watched.cpuAtAnswer = cpuTimeOf(watched.pid) ?? watched.cpuAtAnswer;
+    watched.frozenLooks = 0;
+    watched.reader ??= await this.#open(watched);
+  }
+
+  async #open(watched: Watched): Promise<FlightReader | undefined> {
+    const reader = await FlightReader.open(watched.pid, this.#flightMark());
+    if (watched === this.#watched && !watched.reader) return reader;
+    reader?.close();
+    return watched.reader;
+  }
+
+  async #end(watched: Watched, cpuMs: number): Promise<void> {
+    const { name, pid } = this.#process;
+    log("warn", "process_stalled", { process: name, pid, cpuMs });
+    await this.#process.hold(async () => {
+      watched.reader ??= await this.#open(watched);
+      await this.#stalled(watched.reader?.read() ?? []);
+      this.#process.restart();
+    });
+  }
+}
