@@ -56,12 +56,14 @@ export interface Env {
   /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
   MAYFLY_CPU_MS?: string;
   MAYFLY_MAX_CPU_MS?: string;
-  /** Executor: how its flight recorder begins, 32 hex digits; without them nothing is recorded. */
+  /** Executor, shard: how the flight recorder begins, 32 hex digits; without it nothing is recorded. */
   MAYFLY_FLIGHT_MARK?: string;
   /** Among how many shards new databases are spread; 1 if missing. */
   MAYFLY_SHARDS?: string;
   /** Shard: longest time a query may take; 30000 if missing. */
   MAYFLY_QUERY_MS?: string;
+  /** Shard: databases that take no SQL for now, as JSON: until when, by id. */
+  MAYFLY_PAUSED?: string;
   /** Further zones of the default account, separated by commas. */
   MAYFLY_ZONES?: string;
   /** Further hosts, separated by commas, under which the API answers. */

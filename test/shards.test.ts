@@ -201,6 +201,24 @@ test("a deleted database is gone for a worker that still has it bound", async ()
   expect(await response.json()).toEqual({ error: "D1_ERROR: The database was deleted." });
 });
 
+test("a database whose queries never end again and again is left out, and no other", async () => {
+  const third = await createDatabase(platform, "third");
+  await query(platform, third, "CREATE TABLE kept AS SELECT 3 AS number");
+  const shard = pidOf(platform, "shard-1");
+  expect(await app("FIRST", ENDLESS)).toEqual({ error: "D1_ERROR: Network connection lost." });
+  await until(() => pidOf(platform, "shard-1") !== shard, BACK_WITHIN_MS);
+  const refused = async (): Promise<boolean> =>
+    (await app("FIRST", "SELECT 1")).error?.startsWith(
+      "D1_ERROR: Queries of this database took longer than 4 seconds again and again; it takes no more until 20",
+    ) ?? false;
+  await until(refused, BACK_WITHIN_MS);
+  expect(await query(platform, third, "SELECT number FROM kept")).toEqual([{ number: 3 }]);
+  expect(await countKept("SECOND")).toBe(3);
+  expect(platform.output()).toContain(
+    `"event":"query_stalled","process":"shard-1","database":"${first}"`,
+  );
+});
+
 describe("with another number of shards", () => {
   test("databases stay where they are", async () => {
     await platform.stop();

@@ -29,5 +29,7 @@ const mayfly :Workerd.Worker = (
     (name = "STATE", service = "state"),
     (name = "MAYFLY_RUNTIME", text = "workerd"),
     (name = "MAYFLY_QUERY_MS", fromEnvironment = "MAYFLY_QUERY_MS"),
+    (name = "MAYFLY_PAUSED", fromEnvironment = "MAYFLY_PAUSED"),
+    (name = "MAYFLY_FLIGHT_MARK", fromEnvironment = "MAYFLY_FLIGHT_MARK"),
   ],
 );

@@ -1,9 +1,14 @@
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
+import { MARK_BYTES } from "../pipeline/flight-layout.ts";
+import { FlightReader } from "./flight-reader.ts";
 import type { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
+import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { inDataFolder, type Sockets } from "./paths.ts";
+import { Penalties } from "./penalties.ts";
 import type { Settings } from "./settings.ts";
 import { Watchdog } from "./watchdog.ts";
 import { spawnShard } from "./workerd-process.ts";
@@ -45,6 +50,8 @@ const GRACE_MS = 1_000;
 export class Shard {
   readonly process: ManagedProcess;
   readonly #watchdog: Watchdog;
+  readonly #penalties = new Penalties();
+  #mark = Buffer.alloc(0);
 
   /** `number` counts from 1. */
   constructor(
@@ -56,11 +63,16 @@ export class Shard {
   ) {
     const socket = sockets.shards[number - 1] as string;
     const folder = join(inDataFolder(settings.dataFolder).shards, String(number));
-    this.process = new ManagedProcess(`shard-${number}`, guardian, () =>
-      spawnShard(folder, runtimeFolder, socket, sockets, settings),
-    );
+    this.process = new ManagedProcess(`shard-${number}`, guardian, () => {
+      this.#mark = randomBytes(MARK_BYTES);
+      const flightMark = this.#mark.toString("hex");
+      const paused = this.#penalties.paused();
+      return spawnShard({ folder, socket, paused, flightMark }, runtimeFolder, sockets, settings);
+    });
     this.process.start();
-    this.#watchdog = new Watchdog(this.process, socket, settings.queryMs + GRACE_MS);
+    this.#watchdog = new Watchdog(this.process, socket, settings.queryMs + GRACE_MS, () =>
+      this.#blame(),
+    );
   }
 
   /** Has it stand still while the work is done. */
@@ -71,5 +83,17 @@ export class Shard {
   async stop(graceMs: number): Promise<void> {
     this.#watchdog.stop();
     await this.process.stop(graceMs);
+  }
+
+  /** Finds out which database keeps the process from going on; only one at a time can. */
+  async #blame(): Promise<void> {
+    const { pid, name } = this.process;
+    const reader = pid === undefined ? undefined : await FlightReader.open(pid, this.#mark);
+    const [flight] = reader?.read() ?? [];
+    reader?.close();
+    if (!flight) return;
+    const database = flight.scriptId.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+    const pausedMs = this.#penalties.add(database);
+    log("warn", "query_stalled", { process: name, database, pausedMs });
   }
 }

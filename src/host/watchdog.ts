@@ -41,13 +41,23 @@ export class Watchdog {
   readonly #process: ManagedProcess;
   readonly #socketPath: string;
   readonly #limitMs: number;
+  readonly #startMs: number;
+  readonly #stalled: () => Promise<void>;
   #stopped = false;
   #held = false;
 
-  constructor(process: ManagedProcess, socketPath: string, limitMs: number) {
+  /** `stalled` is called before the process is killed: its memory can still be read then. */
+  constructor(
+    process: ManagedProcess,
+    socketPath: string,
+    limitMs: number,
+    stalled: () => Promise<void> = async () => undefined,
+  ) {
     this.#process = process;
     this.#socketPath = socketPath;
     this.#limitMs = limitMs;
+    this.#startMs = Math.max(START_MS, limitMs);
+    this.#stalled = stalled;
     void this.#run();
   }
 
@@ -58,7 +68,7 @@ export class Watchdog {
     while (!this.#stopped) {
       if (this.#process.startedAt !== startedAt) {
         startedAt = this.#process.startedAt;
-        deadline = performance.now() + START_MS;
+        deadline = performance.now() + this.#startMs;
         refusals = 0;
       }
       const begun = performance.now();
@@ -75,8 +85,9 @@ export class Watchdog {
       const lost = now >= deadline || refusals === 2;
       if (!lost || this.#stopped || this.#process.startedAt !== startedAt) continue;
       log("warn", "process_stalled", { process: this.#process.name, ping: result });
+      await this.#stalled();
       this.#process.kill();
-      deadline = now + START_MS;
+      deadline = performance.now() + this.#startMs;
     }
   }
 

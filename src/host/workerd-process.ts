@@ -88,19 +88,32 @@ export function spawnQuarantine(runtimeFolder: string, sockets: Sockets): ChildP
   });
 }
 
-/** Starts a shard that keeps its databases in the folder. */
+/** What makes a shard. */
+export interface ShardOptions {
+  /** Where its databases are kept. */
+  folder: string;
+  socket: string;
+  /** Databases that take no SQL for now: until when, by id. */
+  paused: Record<string, number>;
+  /** How its flight recorder begins: 32 hex digits. */
+  flightMark: string;
+}
+
 export function spawnShard(
-  folder: string,
+  { folder, socket, paused, flightMark }: ShardOptions,
   runtimeFolder: string,
-  socket: string,
   sockets: Sockets,
-  { queryMs }: Settings,
+  settings: Settings,
 ): ChildProcess {
   return spawnWorkerd(join(runtimeFolder, "shard.capnp"), {
     listen: { role: `unix:${socket}` },
     call: { state: `unix:${sockets.state}` },
     keep: { data: folder },
-    env: { MAYFLY_QUERY_MS: String(queryMs) },
+    env: {
+      MAYFLY_QUERY_MS: String(settings.queryMs),
+      MAYFLY_PAUSED: JSON.stringify(paused),
+      MAYFLY_FLIGHT_MARK: flightMark,
+    },
   });
 }
 

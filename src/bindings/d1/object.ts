@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
+import { land, takeOff } from "../../pipeline/flight-recorder.ts";
 import { DumpError, dumpSql, planDump, VISIBLE } from "./dump.ts";
 import {
   DEFAULT_QUERY_MS,
@@ -54,6 +55,8 @@ export class DatabaseObject extends DurableObject<Env> {
   readonly #outbox: Outbox;
   readonly #delivery: Delivery;
   readonly #queryMs: number;
+  // Set if its queries have ended the process again and again.
+  readonly #pausedUntil: number;
   #destroyed: boolean;
   // Set while a dump or an import goes on: what they read or write must be of one moment.
   #busy: Promise<void> | undefined;
@@ -63,6 +66,8 @@ export class DatabaseObject extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    const paused = JSON.parse(env.MAYFLY_PAUSED ?? "{}") as Record<string, number>;
+    this.#pausedUntil = paused[ctx.id.name ?? ""] ?? 0;
     this.#sql = ctx.storage.sql;
     this.#queryMs = Number(env.MAYFLY_QUERY_MS ?? DEFAULT_QUERY_MS);
     this.#destroyed = ctx.storage.kv.get("destroyed") === true;
@@ -97,8 +102,11 @@ export class DatabaseObject extends DurableObject<Env> {
     let pausedAt = startedAt;
     const runAll = async (statements: string[]): Promise<void> => {
       for (const sql of statements) {
-        const cursor = this.#exec(toRunnable(sql));
-        for (const _ of cursor.raw()) continue; // Rows are not wanted, but must be stepped over.
+        const cursor = this.#inSight(() => {
+          const cursor = this.#exec(toRunnable(sql));
+          for (const _ of cursor.raw()) continue; // Rows are not wanted, but must be stepped over.
+          return cursor;
+        });
         count++;
         rowsRead += cursor.rowsRead;
         rowsWritten += cursor.rowsWritten;
@@ -114,7 +122,7 @@ export class DatabaseObject extends DurableObject<Env> {
       }
     };
     try {
-      if (this.#destroyed) throw new Error(GONE);
+      this.#checkUsable();
       await this.ctx.storage.transaction(async () => {
         const splitter = new StatementSplitter();
         for await (const piece of text.pipeThrough(new TextDecoderStream())) {
@@ -223,13 +231,13 @@ export class DatabaseObject extends DurableObject<Env> {
 
   async #run(statements: Statement[]): Promise<QueryOutcome> {
     while (this.#busy) await this.#busy;
-    if (this.#destroyed) return failure(GONE);
     const [first] = statements;
     if (!first) return failure(NO_STATEMENTS);
     // From here on nothing waits, so no other call comes between.
     try {
+      this.#checkUsable();
       const budget = new Budget(this.#queryMs);
-      const results =
+      const results = this.#inSight(() =>
         statements.length === 1 && LONE_READ.test(first.sql)
           ? [this.#runOne(first, budget)]
           : this.ctx.storage.transactionSync(() => {
@@ -240,12 +248,35 @@ export class DatabaseObject extends DurableObject<Env> {
               this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
               this.#delivery.prepare();
               return results;
-            });
+            }),
+      );
       this.#delivery.start();
       return { ok: true, results, bookmark: this.#nextBookmark() };
     } catch (error) {
       this.#outbox.refresh();
       return failure(messageOf(error));
+    }
+  }
+
+  /** Throws what is to be said of a database that takes no SQL. */
+  #checkUsable(): void {
+    if (this.#destroyed) throw new Error(GONE);
+    if (Date.now() >= this.#pausedUntil) return;
+    const until = new Date(this.#pausedUntil).toISOString();
+    throw new Error(
+      `Queries of this database took longer than ${this.#queryMs / 1000} seconds again and again; it takes no more until ${until}.`,
+    );
+  }
+
+  /** Has the supervisor see, if this process stands still now, that it is because of this database. */
+  #inSight<T>(run: () => T): T {
+    const { name } = this.ctx.id;
+    if (name === undefined) return run();
+    takeOff(this, name.replaceAll("-", ""), this.#queryMs);
+    try {
+      return run();
+    } finally {
+      land(this);
     }
   }
 
