@@ -4,6 +4,7 @@ import invocations from "../../migrations/0002_invocations.sql";
 import events from "../../migrations/0003_events.sql";
 import apart from "../../migrations/0004_apart.sql";
 import shards from "../../migrations/0005_shards.sql";
+import egress from "../../migrations/0006_egress.sql";
 import { randomHex } from "./crypto.ts";
 
 // In order. The table is the one that `wrangler d1 migrations` keeps, so both agree on what ran.
@@ -11,8 +12,9 @@ const MIGRATIONS = [
   { name: "0001_catalog.sql", sql: catalog },
   { name: "0002_invocations.sql", sql: invocations },
   { name: "0003_events.sql", sql: events },
-  { name: "0005_shards.sql", sql: shards },
   { name: "0004_apart.sql", sql: apart },
+  { name: "0005_shards.sql", sql: shards },
+  { name: "0006_egress.sql", sql: egress },
 ];
 
 let ready = false;

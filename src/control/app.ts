@@ -3,6 +3,7 @@ import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { authenticate, type Principal } from "./auth.ts";
 import { drain } from "./drain.ts";
+import { egress } from "./egress.ts";
 import { failure } from "./envelope.ts";
 import { ApiError } from "./error.ts";
 import { cronRuns } from "./cron-runs.ts";
@@ -17,8 +18,8 @@ import { queues } from "./queues.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
-import { tokens } from "./tokens.ts";
 import { apart, suspects } from "./suspects.ts";
+import { tokens } from "./tokens.ts";
 import { triggers } from "./triggers.ts";
 import { user } from "./user.ts";
 import { versions } from "./versions.ts";
@@ -49,8 +50,8 @@ control.route("/links", links);
 control.use(authenticate);
 control.route("/", user);
 control.route("/", graphql);
-control.route("/zones", zones);
 control.route("/", suspects);
+control.route("/zones", zones);
 for (const resource of [
   scripts,
   versions,
@@ -65,6 +66,8 @@ for (const resource of [
   tokens,
   invocations,
   cronRuns,
+  egress,
+  apart,
 ]) {
   control.route("/accounts/:account_id", resource);
 }

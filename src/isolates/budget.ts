@@ -29,5 +29,7 @@ export const MAX_SPARES = 16;
 export const SPARE_COVER_SECONDS = 0.15;
 /** How long making a spare may take as a share of the time: the rest is left to requests. */
 export const REFILL_DUTY = 0.75;
+/** Calls of hosts and of other workers that an invocation may make, as on Cloudflare. */
+export const MAX_SUBREQUESTS = 1_000;
 /** Code of versions kept at hand for starting isolates, in bytes. */
 export const MAX_CACHED_CODE_BYTES = 64 * MiB;

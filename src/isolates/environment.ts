@@ -7,20 +7,34 @@ type BindingName = "KvBinding" | "R2Binding" | "D1Binding" | "QueueBinding" | "S
 /**
  * The `env` that an isolate is given: plain values, and for each resource a stub whose props only
  * the platform can set. What reaches the isolate is what the version was granted, nothing else.
+ * `isolate` is its name.
  */
 export function toEnvironment(
   source: IsolateSource,
+  isolate: string,
   ctx: ExecutionContext,
 ): Record<string, unknown> {
   const exports = ctx.exports as unknown as Record<BindingName, Loopback>;
   const env: Record<string, unknown> = {};
-  for (const binding of source.bindings) env[binding.name] = toValue(binding, source, exports);
+  for (const binding of source.bindings)
+    env[binding.name] = toValue(binding, source, isolate, exports);
   return env;
+}
+
+/** Where all that the isolate sends to hosts goes. */
+export function egressOf(
+  { accountId, scriptName }: IsolateSource,
+  isolate: string,
+  ctx: ExecutionContext,
+): Fetcher {
+  const { Egress } = ctx.exports as unknown as { Egress: Loopback };
+  return Egress({ props: { accountId, scriptName, isolate } });
 }
 
 function toValue(
   binding: SourceBinding,
   source: IsolateSource,
+  isolate: string,
   exports: Record<BindingName, Loopback>,
 ): unknown {
   const { accountId } = source;
@@ -53,6 +67,7 @@ function toValue(
         props: {
           accountId,
           scriptName: binding.service,
+          caller: { accountId, scriptName: source.scriptName, isolate },
           entrypoint: binding.entrypoint,
           props: binding.props,
         },

@@ -20,6 +20,8 @@ export interface Isolate {
   readonly costBytes: number;
   /** Invocations that have not ended. While there are any, age and lack of space do not evict it. */
   readonly running: Set<Invocation>;
+  /** Calls of hosts and of other workers that its invocations may still make. */
+  subrequestsLeft: number;
   /** When an invocation last began or ended. */
   usedAt: number;
   /** Gets no further invocations and is evicted when the last one ends. */

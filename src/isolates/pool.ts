@@ -13,10 +13,11 @@ import {
   IDLE_SHARED_MS,
   IDLE_SPARE_MS,
   isolateCost,
+  MAX_SUBREQUESTS,
 } from "./budget.ts";
 import { codeOf } from "./code-cache.ts";
 import { controlOf } from "./control.ts";
-import { toEnvironment } from "./environment.ts";
+import { egressOf, toEnvironment } from "./environment.ts";
 import type { Isolate, IsolateKind } from "./isolate.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, linger } from "../pipeline/flight-recorder.ts";
@@ -107,6 +108,7 @@ export function createIsolate(
     version,
     costBytes: cost,
     running: new Set(),
+    subrequestsLeft: 0,
     usedAt: Date.now(),
     retired: false,
   };
@@ -131,7 +133,11 @@ function nameSuffix(kind: IsolateKind, env: Env): string | number {
 export function workerOf(isolate: Isolate, env: Env, ctx: ExecutionContext): WorkerStub {
   return env.LOADER.get(isolate.name, async () => {
     const { source, graph } = await codeOf(isolate.version.versionId, env, ctx);
-    const code: WorkerLoaderWorkerCode = { ...graph, env: toEnvironment(source, ctx) };
+    const code: WorkerLoaderWorkerCode = {
+      ...graph,
+      env: toEnvironment(source, isolate.name, ctx),
+      globalOutbound: egressOf(source, isolate.name, ctx),
+    };
     return hasTail(isolate, env) ? { ...code, tails: [tailFor(isolate, ctx)] } : code;
   });
 }
@@ -158,6 +164,10 @@ export function findIsolate(name: string): Isolate | undefined {
 /** An invocation begins in the isolate. */
 export function begin(invocation: Invocation, isolate: Isolate): void {
   isolate.running.add(invocation);
+  isolate.subrequestsLeft = Math.min(
+    isolate.subrequestsLeft + MAX_SUBREQUESTS,
+    isolate.running.size * MAX_SUBREQUESTS,
+  );
   isolate.usedAt = invocation.startedAt;
 }
 

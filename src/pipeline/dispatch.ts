@@ -11,6 +11,7 @@ import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { admit, BodyTooLargeError, left, limitBody, MAX_BODY_BYTES } from "./admit.ts";
+import { enterDepth } from "./calls.ts";
 import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
 import { cpuLimitOf } from "./cpu-limit.ts";
@@ -83,6 +84,7 @@ export async function dispatchFetch(
   }
   const { isolate } = acquired;
   const invocation = newInvocation(id, "fetch", target, acquired, env);
+  enterDepth(invocation, entrypoint.depth);
 
   try {
     const response = await invokeFetch(
@@ -163,6 +165,7 @@ export async function dispatchRpc(
   const acquired = acquire(version, true, env, ctx);
   const { isolate } = acquired;
   const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired, env);
+  enterDepth(invocation, entrypoint.depth);
   try {
     const result = await invokeRpc(isolate, invocation, entrypoint, method, args, env, ctx);
     if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);

@@ -8,6 +8,8 @@ import { withWallTime } from "./wall-time.ts";
 export interface Entrypoint {
   name?: string | undefined;
   props?: unknown;
+  /** How many calls of workers led here; none if missing. */
+  depth?: number;
 }
 
 /** Gives the request to the worker's handler. Rejects with what it throws, or a WallTimeError. */

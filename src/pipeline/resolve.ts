@@ -1,3 +1,4 @@
+import type { EgressRules } from "../bindings/egress/rules.ts";
 import { pickRoute } from "../catalog/route-pattern.ts";
 import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
@@ -19,14 +20,16 @@ interface Remembered<T> {
 
 const hosts = new Map<string, Remembered<HostTable | undefined>>();
 const scripts = new Map<string, Remembered<ScriptTarget | undefined>>();
+const egressRules = new Map<string, Remembered<EgressRules | undefined>>();
 // Grows with each change: what was asked before it must not be remembered after it.
 let epoch = 0;
 
-/** Forgets all routes and scripts; the next event of each looks it up. */
+/** Forgets all routes, scripts and egress rules; the next event of each looks it up. */
 export function forgetRoutes(): void {
   epoch++;
   hosts.clear();
   scripts.clear();
+  egressRules.clear();
 }
 
 /** What is served under the host, from memory if possible. */
@@ -48,6 +51,15 @@ export function resolveScript(
   return recall(scripts, `${accountId}/${scriptName}`, env, ctx, () =>
     stateOf(env, ctx).resolveScript(accountId, scriptName),
   );
+}
+
+/** Which hosts the account's workers may call, from memory if possible; undefined if all. */
+export function resolveEgressRules(
+  accountId: string,
+  env: Env,
+  ctx: ExecutionContext,
+): EgressRules | undefined | Promise<EgressRules | undefined> {
+  return recall(egressRules, accountId, env, ctx, () => stateOf(env, ctx).egressRules(accountId));
 }
 
 function recall<T>(

@@ -43,7 +43,7 @@ export class Quarantine extends WorkerEntrypoint<Env> implements QuarantineRole 
     const control = controlOf(
       this.env.LOADER.load({
         ...toModuleGraph(source),
-        env: toEnvironment(source, this.ctx),
+        env: toEnvironment(source, "quarantine", this.ctx),
         globalOutbound: null,
       }),
     );

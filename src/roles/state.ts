@@ -1,8 +1,10 @@
 import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+import type { EgressRules } from "../bindings/egress/rules.ts";
 import { KvStore } from "../bindings/kv/store.ts";
 import { backlogOf, enqueue, sendMessages } from "../bindings/queue/enqueue.ts";
 import type { Backlog, NewMessage } from "../bindings/queue/protocol.ts";
 import { R2Store } from "../bindings/r2/store.ts";
+import { findEgressRules } from "../catalog/egress-rules.ts";
 import { saveInvocations } from "../catalog/invocations.ts";
 import { prepareCatalog } from "../catalog/migrate.ts";
 import { findHost, findScript } from "../catalog/lookup.ts";
@@ -48,6 +50,10 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
 
   async loadVersion(versionId: string): Promise<IsolateSource | undefined> {
     return loadSource(this.env, versionId);
+  }
+
+  async egressRules(accountId: string): Promise<EgressRules | undefined> {
+    return findEgressRules(this.env.CATALOG, accountId);
   }
 
   kv(accountId: string, namespaceId: string): KvStore & RpcTarget {

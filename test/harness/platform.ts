@@ -68,6 +68,8 @@ export interface PlatformOptions {
   dataDir?: string;
   /** Further settings. */
   env?: Record<string, string>;
+  /** Command that runs what follows it, such as a namespace's. */
+  within?: string[];
 }
 
 /** Starts a platform on a free port and resolves when it is ready. */
@@ -77,7 +79,13 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   const port = options.env?.["PORT"] ? Number(options.env["PORT"]) : await freePort();
   const env = { PORT: String(port), MAYFLY_DATA: dataDir, ...options.env };
 
-  const child = spawn(process.execPath, [CLI, "start"], {
+  const [command = process.execPath, ...args] = [
+    ...(options.within ?? []),
+    process.execPath,
+    CLI,
+    "start",
+  ];
+  const child = spawn(command, args, {
     // A group of its own: a Ctrl+C meant for the tests lets them stop it themselves.
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,30 +1,54 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { ScriptTarget, VersionTarget } from "../../catalog/routing.ts";
 import type { Env } from "../../env.ts";
+import {
+  callingInvocation,
+  callWorker,
+  countSubrequest,
+  LoopLimitError,
+  type Caller,
+} from "../../pipeline/calls.ts";
 import { dispatchFetch, dispatchRpc } from "../../pipeline/dispatch.ts";
+import { errorPage } from "../../pipeline/error-page.ts";
+import { loopLimit } from "../../pipeline/errors.ts";
+import type { Entrypoint } from "../../pipeline/invoke.ts";
 import { pickVersion, resolveScript } from "../../pipeline/resolve.ts";
 
 /** Which entrypoint of which script a service binding leads to; set by the platform. */
 export interface ServiceProps {
   accountId: string;
   scriptName: string;
+  caller: Caller;
   entrypoint?: string;
   props?: unknown;
 }
 
 class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
   override async fetch(request: Request): Promise<Response> {
+    const { caller } = this.ctx.props;
+    countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
-    return dispatchFetch(target, version, request, entrypoint, this.env, this.ctx);
+    try {
+      return await callWorker(caller, callingInvocation(request), (depth) =>
+        dispatchFetch(target, version, request, { ...entrypoint, depth }, this.env, this.ctx),
+      );
+    } catch (error) {
+      if (error instanceof LoopLimitError) return errorPage(loopLimit, request);
+      throw error;
+    }
   }
 
   /** Any other method of the bound entrypoint. */
   async callMethod(method: string, args: unknown[]): Promise<unknown> {
+    const { caller } = this.ctx.props;
+    countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
-    return dispatchRpc(target, version, entrypoint, method, args, this.env, this.ctx);
+    return callWorker(caller, null, (depth) =>
+      dispatchRpc(target, version, { ...entrypoint, depth }, method, args, this.env, this.ctx),
+    );
   }
 
-  async #resolve(): Promise<[ScriptTarget, VersionTarget, { name?: string; props?: unknown }]> {
+  async #resolve(): Promise<[ScriptTarget, VersionTarget, Entrypoint]> {
     const { accountId, scriptName, entrypoint, props } = this.ctx.props;
     const target = await resolveScript(accountId, scriptName, this.env, this.ctx);
     const version = target && pickVersion(target);
