@@ -210,14 +210,14 @@ describe("slots that were missed while the platform was down", () => {
   });
 
   it.each(["all", "changed"])("are caught up all, one after the other: %s", async (name) => {
-    expect((await slotsOf(name, 5)).reverse()).toEqual([
+    expect((await slotsOf(name, 5)).toReversed()).toEqual([
       [0, true],
       [10, true],
       [20, true],
       [30, true],
       [40, true],
     ]);
-    const runs = (await cronRuns(platform, name)).reverse();
+    const runs = (await cronRuns(platform, name)).toReversed();
     for (const [i, { started_at }] of runs.slice(1).entries()) {
       expect(Number(started_at)).toBeGreaterThanOrEqual(Number(runs[i]?.ended_at));
     }
@@ -234,6 +234,32 @@ describe("slots that were missed while the platform was down", () => {
       expect(run.caught_up).toBe(false);
       expect(Number(run.started_at) - run.scheduled_time).toBeLessThanOrEqual(MINUTE_MS);
     }
+  });
+});
+
+describe("a slot that finds no room until the next one comes", () => {
+  it.each(["latest", "all"] as const)("is run only if all are to be: %s", async (catchUp) => {
+    const name = `crowded-${catchUp}`;
+    const code = "export default { scheduled() {} };";
+    await deployCronWorker(platform, { name, code, crons: ["* * * * *"], catchUp });
+    const slot = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
+    await restart(() => {
+      const values = "script_id, cron, account_id, script_name, 0, ? AS slot, ? AS due";
+      const sql = `INSERT INTO runs (script_id, cron, account_id, script_name, caught_up, scheduled_time, due_at)
+        SELECT ${values} FROM crons WHERE script_name = ?`;
+      expect(changeScheduler(sql, slot - MINUTE_MS, Date.now() + 5_000, name)).toBe(1);
+      changeScheduler("UPDATE crons SET next_at = ? WHERE script_name = ?", slot, name);
+    });
+    await until(async () => {
+      const runs = await cronRuns(platform, name);
+      return runs.length > 1 && runs.every(({ outcome }) => outcome !== null);
+    }, 20_000);
+    const first = (await cronRuns(platform, name)).at(-1);
+    const passedOver = { outcome: "canceled", error: "Not begun before the next slot came" };
+    expect(first).toMatchObject({
+      scheduled_time: slot - MINUTE_MS,
+      ...(catchUp === "latest" ? { ...passedOver, tries: 0 } : { outcome: "ok", tries: 1 }),
+    });
   });
 });
 

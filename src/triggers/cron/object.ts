@@ -108,11 +108,10 @@ export class SchedulerObject extends DurableObject<Env> {
     const existing = await existingScripts(db, known);
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
-      const key = ({ scriptId, cron }: ScheduledCron): string => `${scriptId} ${cron}`;
-      const before = new Map(this.#store.crons(scriptId).map((cron) => [key(cron), cron]));
+      const before = new Map(this.#store.crons(scriptId).map((cron) => [keyOf(cron), cron]));
       for (const cron of wanted) {
-        const same = before.get(key(cron));
-        before.delete(key(cron));
+        const same = before.get(keyOf(cron));
+        before.delete(keyOf(cron));
         if (same?.catchUp === cron.catchUp && same.scriptName === cron.scriptName) continue;
         this.#store.setCron(cron, same ? undefined : nextSlot(cron, now));
       }
@@ -142,6 +141,8 @@ export class SchedulerObject extends DurableObject<Env> {
   #take(cron: WaitingCron, now: number): void {
     try {
       const { slot, nextAt } = toStep(parseCron(cron.cron), cron.nextAt, now, cron.catchUp);
+      // Without room for its runs a worker misses slots, too, and they must not pile up.
+      if (cron.catchUp !== "all") this.#store.passOverRuns(cron, now);
       if (slot !== undefined) this.#store.addRun(cron, slot, isMissed(slot, now), now);
       this.#store.setNextAt(cron, nextAt);
     } catch (error) {
@@ -212,6 +213,8 @@ export class SchedulerObject extends DurableObject<Env> {
     else await this.ctx.storage.deleteAlarm();
   }
 }
+
+const keyOf = ({ scriptId, cron }: ScheduledCron): string => `${scriptId} ${cron}`;
 
 function nextSlot({ cron, scriptName }: ScheduledCron, now: number): number | undefined {
   try {
