@@ -456,6 +456,40 @@ describe("the consumer", () => {
   });
 });
 
+describe("messages in order", () => {
+  it("wait for the one before them to be handled, those of other keys do not", async () => {
+    // A database's changes are in order for each table.
+    const sourceId = await createDatabase(platform, "orders");
+    for (const table of ["a", "b"]) {
+      await query(platform, sourceId, `CREATE TABLE ${table} (n INTEGER)`);
+    }
+    const code = CODE.replace(
+      "export async function consume(batch, env, ctx) {",
+      `export async function consume(batch, env, ctx) {
+        for (const { body } of batch.messages) {
+          body.key = body.table + body.new.n;
+          body.say = body.key === "a2" ? ["retry:1"] : [];
+        }`,
+    );
+    const line = await makeLine({ code, settings: { batch_size: 2, max_wait_time_ms: 0 } });
+    for (const table of ["a", "b"]) {
+      await account(platform, "POST", "/mayfly/database-subscriptions", {
+        database_id: sourceId,
+        table,
+        queue_name: line.name,
+      });
+    }
+    const rows = "VALUES (1), (2), (3), (4), (5), (6), (7)";
+    await query(platform, sourceId, `INSERT INTO a ${rows}; INSERT INTO b ${rows}`);
+    await until(async () => (await line.deliveries()).length === 15, 10_000);
+    const keys = (await line.finished()).map(({ key }) => key);
+    const of = (table: string): string[] => keys.filter((key) => key.startsWith(table));
+    expect(of("a")).toEqual(["a1", "a2", "a2", "a3", "a4", "a5", "a6", "a7"]);
+    expect(of("b")).toEqual(["b1", "b2", "b3", "b4", "b5", "b6", "b7"]);
+    expect(keys.indexOf("b7")).toBeLessThan(keys.lastIndexOf("a2"));
+  });
+});
+
 /** Deploys the version before the deployed one again. */
 async function rollBack(script: string): Promise<void> {
   const path = `/workers/scripts/${script}/deployments`;
@@ -467,6 +501,39 @@ async function rollBack(script: string): Promise<void> {
   const versions = [{ version_id, percentage: 100 }];
   await account(platform, "POST", path, { strategy: "percentage", versions });
 }
+
+it("puts aside a message that ends its process each time, and nothing else of its batch", async () => {
+  const dead = await makeLine();
+  const line = await makeLine({
+    settings: { batch_size: 2, max_wait_time_ms: 200 },
+    deadLetterQueue: dead.name,
+  });
+  await line.send({ key: "bad", say: ["hold:60000"], always: true }, { key: "good" });
+  const times = async (): Promise<number> => timesByKey(await line.deliveries())["bad"] ?? 0;
+  const tries = 6;
+  for (let n = 1; n <= tries; n++) {
+    await until(
+      () =>
+        times().then(
+          (count) => count >= n,
+          () => false,
+        ),
+      30_000,
+    );
+    process.kill(pidOf(platform, "executor"), "SIGKILL");
+    await until(
+      () =>
+        line.backlog().then(
+          () => true,
+          () => false,
+        ),
+      10_000,
+    );
+  }
+  await until(async () => (await dead.deliveries()).length > 0, 10_000);
+  expect((await dead.deliveries()).map(({ key }) => key)).toEqual(["bad"]);
+  expect(timesByKey(await line.finished())["bad"]).toBe(tries);
+});
 
 // Late, since most of its minute has passed by now.
 it("drops messages when message_retention_period is over", { timeout: 90_000 }, async () => {

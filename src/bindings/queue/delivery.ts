@@ -15,16 +15,19 @@ const MAX_GROWN_CONCURRENCY = 20;
 
 // How long a queue waits that could not deliver: always so long if the executor was busy, each time
 // twice as long while its executor ends or its script is missing.
-const PAUSE_MS = 1_000;
+const BUSY_PAUSE_MS = 1_000;
+const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
 
 // A consumer that gets nothing done has one batch at a time, and waits a little longer after each, lest
 // its failures take the machine's time from others.
 const MAX_FRUITLESS_PAUSE_MS = 100;
 
-// A delivery that was cut short, by whatever ended the executor, is not the message's failure, unless it
-// happens to it again and again.
-const MAX_CUT_SHORT = 10;
+// That a delivery was cut short, by whatever ended the executor, is not held against its messages. But
+// one that was cut short more often than this ends its executors itself: then all of them count.
+const MAX_CUTS = 5;
+
+type Fate = Omit<Again, "seq">;
 
 /** Gives batches of a queue to its worker. */
 export class Delivery {
@@ -126,26 +129,26 @@ export class Delivery {
   ): void {
     const now = Date.now();
     if (!outcome) {
-      this.#pause(now, true);
-      this.#apply(consumer, messages, (message) => ({
-        failures: afterCut(message),
-        visibleAt: AT_ONCE,
-      }));
+      this.#pauseLonger(now);
+      this.#apply(consumer, messages, ({ failures, cuts }) => {
+        return { failures, cuts: cuts + 1, visibleAt: AT_ONCE };
+      });
     } else if (outcome.outcome === "busy" || outcome.outcome === "scriptNotFound") {
+      if (outcome.outcome === "busy") this.#pausedUntil = now + BUSY_PAUSE_MS;
+      else this.#pauseLonger(now);
       // The worker has not seen them, so it was no attempt.
-      this.#pause(now, outcome.outcome === "scriptNotFound");
       const seqs = messages.map(({ seq }) => seq);
       this.#store.putBack(seqs, windowOf(consumer));
     } else {
       this.#pauses = 0;
       const { result = { messages: {} } } = outcome;
       const handled = outcome.outcome === "ok";
-      const acked = this.#apply(consumer, messages, ({ id, failures }) => {
+      const acked = this.#apply(consumer, messages, ({ id, failures, cuts }) => {
         const retry = wordOn(id, result, handled);
         if (!retry) return undefined;
         const batchDelay = result.all?.action === "retry" ? result.all.delaySeconds : undefined;
         const delay = retry.delaySeconds ?? batchDelay ?? consumer.settings.retry_delay;
-        return { failures: failures + 1, visibleAt: visibleAfter(now, delay) };
+        return { failures: failures + 1, cuts, visibleAt: visibleAfter(now, delay) };
       });
       this.#fruitless = acked > 0 ? 0 : this.#fruitless + 1;
       const pauseMs = this.#fruitless && Math.min(2 ** this.#fruitless, MAX_FRUITLESS_PAUSE_MS);
@@ -157,7 +160,7 @@ export class Delivery {
   #apply(
     consumer: WorkerConsumer,
     messages: TakenMessage[],
-    again: (message: TakenMessage) => Omit<Again, "seq"> | undefined,
+    again: (message: TakenMessage) => Fate | undefined,
   ): number {
     const acked: number[] = [];
     const retried: Again[] = [];
@@ -166,23 +169,23 @@ export class Delivery {
       const { seq } = message;
       const fate = again(message);
       if (!fate) acked.push(seq);
-      else if (fate.failures > consumer.settings.max_retries) givenUp.push(seq);
+      else if (isLast(fate, consumer.settings.max_retries)) givenUp.push(seq);
       else retried.push({ seq, ...fate });
     }
     this.#store.settle(acked, retried, givenUp, windowOf(consumer));
     return acked.length;
   }
 
-  #pause(now: number, longer: boolean): void {
+  #pauseLonger(now: number): void {
     // Batches that ended together are one reason to wait.
     if (now < this.#pausedUntil) return;
-    this.#pauses = longer ? this.#pauses + 1 : 1;
-    this.#pausedUntil = now + Math.min(PAUSE_MS * 2 ** (this.#pauses - 1), MAX_PAUSE_MS);
+    this.#pausedUntil = now + Math.min(FIRST_PAUSE_MS * 2 ** this.#pauses++, MAX_PAUSE_MS);
   }
 }
 
-const afterCut = ({ attempts, failures }: TakenMessage): number =>
-  attempts - failures > MAX_CUT_SHORT ? attempts : failures;
+/** Whether the message is not to be delivered again. */
+const isLast = ({ failures, cuts = 0 }: Fate, maxRetries: number): boolean =>
+  failures + (cuts > MAX_CUTS ? cuts : 0) > maxRetries;
 
 /** Undefined if the message is acknowledged. What a handler said stands also if it threw then. */
 function wordOn(
