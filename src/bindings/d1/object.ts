@@ -284,12 +284,11 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   #counters(): Counters {
-    const { changes, lastRowId } = this.#sql
-      .exec<{ changes: number; lastRowId: number }>(
-        "SELECT total_changes() AS changes, last_insert_rowid() AS lastRowId",
+    const { changes, lastRowId, captured } = this.#sql
+      .exec<{ changes: number; lastRowId: number; captured: number }>(
+        `SELECT total_changes() AS changes, last_insert_rowid() AS lastRowId, ${this.#outbox.sequenceSql} AS captured`,
       )
       .one();
-    const captured = this.#outbox.lastSequence();
     return { changes: changes - captured, lastRowId, size: this.#sql.databaseSize, captured };
   }
 
