@@ -18,7 +18,6 @@ import { success } from "./envelope.ts";
 import { ApiError, invalid } from "./error.ts";
 import { invalidate } from "./invalidate.ts";
 import { originOf } from "./origin.ts";
-import { refuseIfConsumer } from "./queue-consumers.ts";
 import { accountOf, scriptOf, unknownScript } from "./script.ts";
 import { annotations } from "./upload-metadata.ts";
 import { unknownVersion } from "./versions.ts";
@@ -65,9 +64,6 @@ deployments.post("/workers/scripts/:script_name/deployments", async (c) => {
   for (const [index, id] of ids.entries()) {
     if (found.some((version) => version.id === id)) continue;
     throw unknownVersion(`versions.${index}.version_id`, id, script.name);
-  }
-  if (found.some(({ handlers }) => !handlers.includes("queue"))) {
-    await refuseIfConsumer(c, script.id);
   }
 
   const replaced = await deployedVersions(c, script);
