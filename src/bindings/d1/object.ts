@@ -227,18 +227,23 @@ export class DatabaseObject extends DurableObject<Env> {
       const results =
         statements.length === 1 && LONE_READ.test(first.sql)
           ? [this.#runOne(first, budget)]
-          : this.ctx.storage.transactionSync(() => {
-              const results = statements.map((statement) => this.#runOne(statement, budget));
-              this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
-              this.#delivery.prepare();
-              return results;
-            });
-      this.#delivery.start();
+          : this.#runAll(statements, budget);
       return { ok: true, results, bookmark: this.#nextBookmark() };
     } catch (error) {
       this.#outbox.refresh();
       return failure(messageOf(error));
     }
+  }
+
+  #runAll(statements: Statement[], budget: ResultBudget): StatementResult[] {
+    const results = this.ctx.storage.transactionSync(() => {
+      const results = statements.map((statement) => this.#runOne(statement, budget));
+      this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
+      this.#delivery.prepare();
+      return results;
+    });
+    this.#delivery.start();
+    return results;
   }
 
   #runOne(statement: Statement, budget: ResultBudget): StatementResult {

@@ -38,7 +38,7 @@ export class Delivery {
     void this.#ctx.storage.setAlarm(Date.now() + SAFETY_MS);
   }
 
-  /** To be called after it. Queues that have failed are left to the alarm. */
+  /** To be called after it, and only then. Queues that have failed are left to the alarm. */
   start(): void {
     const last = this.#outbox.lastSequence();
     if (last === this.#known) return;
@@ -54,11 +54,14 @@ export class Delivery {
     this.#alarmIsSet = false;
     const queueIds = await this.#whenIdle(() => this.#outbox.waitingQueues());
     await Promise.all(queueIds.map((queueId) => this.#serve(queueId)));
-    if (this.#outbox.waitingQueues().length === 0) return;
-    const failures = Math.min(...this.#failures.values());
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS);
-    await this.#ctx.storage.setAlarm(Date.now() + pause);
-    this.#alarmIsSet = true;
+    // Not within the transaction of an import, with which it could be undone.
+    await this.#whenIdle(() => {
+      if (this.#outbox.waitingQueues().length === 0) return;
+      const failures = Math.min(...this.#failures.values());
+      const pause = Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS);
+      void this.#ctx.storage.setAlarm(Date.now() + pause);
+      this.#alarmIsSet = true;
+    });
   }
 
   #serve(queueId: string): Promise<void> {

@@ -30,9 +30,10 @@ export interface Page {
   last: number;
 }
 
-// Changes that go to a queue in one call, and what their rows may come to in bytes.
+// Changes that go to a queue in one call, and what their rows may come to in bytes: more than any one
+// of them can have.
 const PAGE_ROWS = 500;
-const PAGE_BYTES = 2_000_000;
+const PAGE_BYTES = 4_000_000;
 
 const FEED_KEY = "feed";
 // The last number given when the last subscription ended.
@@ -76,10 +77,12 @@ export class Outbox {
 
   /** Replaces all subscriptions. Needs a transaction around it. */
   subscribe(feed: Feed): void {
-    const last = this.#feed ? this.lastSequence() : (this.#storage.kv.get(LAST_SEQUENCE_KEY) ?? 0);
+    const last = this.#feed
+      ? this.lastSequence()
+      : (this.#storage.kv.get<number>(LAST_SEQUENCE_KEY) ?? 0);
     if (this.#feed) this.#dropTriggers();
     if (feed.subscriptions.length === 0) {
-      this.#remove(last as number);
+      this.#remove(last);
       return;
     }
     if (!this.#feed) {
@@ -92,7 +95,7 @@ export class Outbox {
     const known = this.#feed?.subscriptions ?? [];
     const subscriptions = feed.subscriptions.map((subscription) => {
       const same = known.find((other) => isSame(subscription, other));
-      return { ...subscription, after: same?.after ?? (last as number) };
+      return { ...subscription, after: same?.after ?? last };
     });
     this.#createTriggers(subscriptions);
     this.#keep({ ...feed, subscriptions });
