@@ -260,7 +260,8 @@ describe("messages that cannot be handled", () => {
     const line = await makeLine({ settings: { max_retries: 0 } });
     await line.send({ key: "bad", say: ["retry"], always: true });
     expect(await line.finished()).toHaveLength(1);
-    expect(platform.output()).toMatch(new RegExp(`"messages_dropped".*"${line.name}"`));
+    const said = new RegExp(`"messages_dropped".*"${line.name}"`);
+    await until(() => said.test(platform.output()), 5_000);
   });
 
   it("wait in their queue until a missing dead letter queue is made", async () => {
@@ -268,7 +269,7 @@ describe("messages that cannot be handled", () => {
     const line = await makeLine({ settings, deadLetterQueue: "made-later" });
     await line.send({ key: "bad", say: ["throw"], always: true }, { key: "good" });
     const said = new RegExp(`"dead_letter_queue_missing".*"${line.name}"`, "g");
-    await until(() => said.test(platform.output()), 10_000);
+    await until(() => platform.output().match(said) !== null, 10_000);
     await until(async () => (await line.backlog()) === 1, 10_000);
 
     const deadId = await createQueue(platform, "made-later");
@@ -356,7 +357,7 @@ describe("the consumer", () => {
     await rollBack(name);
     await account(platform, "POST", `/queues/${queueId}/messages`, { body: { key: "a" } });
     await until(async () => (await backlogCount(platform, deadId)) === 1, 10_000);
-    expect(platform.output()).toContain("Handler does not export a queue() function.");
+    await until(() => platform.output().includes("does not export a queue() function."), 5_000);
   });
 
   it.each(["shared", "request"] as const)("runs in isolates of kind %s", async (isolation) => {

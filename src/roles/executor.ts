@@ -8,6 +8,8 @@ import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** The executor role: see `ExecutorRole` for what each method promises. */
 export class Executor extends WorkerEntrypoint<Env> implements ExecutorRole {
+  async ready(): Promise<void> {}
+
   async invalidate(): Promise<void> {
     forgetRoutes();
   }

@@ -13,8 +13,8 @@ import { windowOf, type QueueSetup } from "./setup.ts";
 // here all run on one, and a batch more than it has use for only takes memory from others.
 const MAX_GROWN_CONCURRENCY = 20;
 
-// How long a queue waits that could not deliver: always so long if the executor was busy, each time
-// twice as long while its executor ends or its script is missing.
+// How long a queue waits that could not deliver: always so long if the executor was busy or is away, each
+// time twice as long if the executor ended or the script is missing.
 const BUSY_PAUSE_MS = 1_000;
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
@@ -39,11 +39,15 @@ export class Delivery {
   #messagesOut = 0;
   #pausedUntil = 0;
   #pauses = 0;
+  // Set after a call has failed, until the executor answers again: what it has not been given must not
+  // count as cut short.
+  #unreachable = false;
+  #asking = false;
   // Batches since the last one of which anything was acknowledged.
   #fruitless = 0;
   #fruitlessUntil = 0;
 
-  /** `settled` is called after each batch: there may be more to do. */
+  /** `settled` is called when there may be more to do, after each batch. */
   constructor(env: Env, ctx: DurableObjectState, store: MessageStore, settled: () => void) {
     this.#env = env;
     this.#ctx = ctx;
@@ -60,6 +64,10 @@ export class Delivery {
     const { queue, consumer } = setup;
     if (consumer?.type !== "worker" || queue.settings.delivery_paused) return;
     if (now < this.#startAfter) return;
+    if (this.#unreachable) {
+      if (!this.#asking) this.#ctx.waitUntil(this.#ask());
+      return;
+    }
     const window = windowOf(consumer);
     while (this.#mayStart(consumer)) {
       const source = this.#store.firstSource(window, now);
@@ -73,9 +81,22 @@ export class Delivery {
   /** When a batch may be ready to be started; undefined if that is not a question of time. */
   nextDue({ queue, consumer }: QueueSetup, now: number): number | undefined {
     if (consumer?.type !== "worker" || queue.settings.delivery_paused) return undefined;
-    if (!this.#mayStart(consumer)) return undefined;
+    if (!this.#mayStart(consumer) || this.#asking) return undefined;
     const source = this.#store.firstSource(windowOf(consumer), now);
     return source && Math.max(source.readyAt, this.#startAfter);
+  }
+
+  async #ask(): Promise<void> {
+    this.#asking = true;
+    try {
+      await executorOf(this.#env, this.#ctx).ready();
+      this.#unreachable = false;
+    } catch {
+      this.#pausedUntil = Date.now() + BUSY_PAUSE_MS;
+    } finally {
+      this.#asking = false;
+    }
+    this.#settled();
   }
 
   get #startAfter(): number {
@@ -129,6 +150,7 @@ export class Delivery {
   ): void {
     const now = Date.now();
     if (!outcome) {
+      this.#unreachable = true;
       this.#pauseLonger(now);
       this.#apply(consumer, messages, ({ failures, cuts }) => {
         return { failures, cuts: cuts + 1, visibleAt: AT_ONCE };

@@ -226,6 +226,8 @@ export class QueueObject extends DurableObject<Env> {
     const storedBefore = now - queue.settings.message_retention_period * 1000;
     const count = this.#store.expire(storedBefore, windowOf(consumer));
     if (count === 0) return;
+    // There may be more.
+    this.#expiredAt = 0;
     const reason = "message_retention_period is over";
     log("warn", "messages_dropped", {
       account: queue.accountId,
@@ -246,8 +248,10 @@ export class QueueObject extends DurableObject<Env> {
       this.#delivery.nextDue(setup, now) ?? Infinity,
       this.#store.nextLeaseEnd() ?? Infinity,
       this.#deadLetters.nextDue(now) ?? Infinity,
-      Math.max((this.#store.oldestStoredAt() ?? now) + retentionMs, this.#expiredAt) +
-        EXPIRY_EVERY_MS,
+      Math.max(
+        (this.#store.oldestStoredAt() ?? now) + retentionMs + 1,
+        this.#expiredAt + EXPIRY_EVERY_MS,
+      ),
     );
     const at = Math.max(due, now + MIN_ALARM_MS);
     if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;
