@@ -123,7 +123,7 @@ describe("a run that is cut short by the end of", () => {
     await beginRun(platform, "unlucky", NEVER);
     await until(async () => (await cronRuns(platform, "unlucky"))[0]?.tries === 1, 5_000);
     await restart(() =>
-      changeScheduler("UPDATE runs SET tries = 10 WHERE script_name = 'unlucky'"),
+      changeScheduler("UPDATE runs SET tries = 10, due_at = NULL WHERE script_name = 'unlucky'"),
     );
     expect(await endedRun(platform, "unlucky")).toMatchObject({
       outcome: "internalError",
