@@ -50,7 +50,8 @@ export interface Window {
 
 // `visible_at`: when the message may be delivered; NULL while a batch has it. A pull consumer's lease
 // hides it until then instead. `stored_at` grows with seq, so the oldest are found by seq. `failures`:
-// deliveries that failed; `cuts`: those that were cut short by the end of an executor. The body is last: what is read without it stays cheap.
+// deliveries that failed; `cuts`: those that were cut short by the end of an executor. The body of a v8
+// message is beside the table, since SQL has no type for it. It is last: all else is read without it.
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS messages (
   seq INTEGER PRIMARY KEY,
@@ -135,8 +136,8 @@ export class MessageStore {
       .one();
     this.#count = count;
     this.#bytes = bytes;
-    this.#lastSeq = last ?? 0;
     this.#purgedSeq = storage.kv.get<number>("purged") ?? 0;
+    this.#lastSeq = Math.max(last ?? 0, this.#purgedSeq);
     storage.transactionSync(() => {
       this.#groups.release(AT_ONCE);
       this.#sql.exec(
@@ -291,10 +292,11 @@ export class MessageStore {
     until: number,
     window: Window,
   ): (TakenMessage & { leaseId: string })[] {
+    if (this.purging) return [];
     const secret = crypto.randomUUID().replaceAll("-", "");
     return this.#storage.transactionSync(() => {
-      const taken = this.purging ? [] : this.#takeVisible(undefined, limit, now, until, secret);
-      while (!this.purging && taken.length < limit) {
+      const taken = this.#takeVisible(undefined, limit, now, until, secret);
+      while (taken.length < limit) {
         const group = this.#groups.firstVisible(now);
         if (group === undefined) break;
         taken.push(...this.#takeVisible(group, limit - taken.length, now, until, secret));
@@ -375,6 +377,7 @@ export class MessageStore {
       const touched = new Map<string, number>();
       this.#remove(acked, touched);
       for (const { seq, failures, cuts, visibleAt } of again) {
+        if (seq <= this.#purgedSeq) continue;
         const [row] = this.#sql.exec<{ ordering_key: string | null }>(
           `UPDATE messages SET visible_at = ?, failures = ?, cuts = coalesce(?, cuts), lease = NULL
             WHERE seq = ? RETURNING ordering_key`,
@@ -383,9 +386,12 @@ export class MessageStore {
           cuts ?? null,
           seq,
         );
-        if (typeof row?.ordering_key === "string") count(touched, row.ordering_key, 0);
+        if (typeof row?.ordering_key === "string") tally(touched, row.ordering_key, 0);
       }
-      this.#giveUp(givenUp, touched);
+      this.#giveUp(
+        givenUp.filter((seq) => seq > this.#purgedSeq),
+        touched,
+      );
       for (const [key, removed] of touched) this.#groups.update(key, removed, window);
     });
   }
@@ -397,7 +403,7 @@ export class MessageStore {
       const rows = this.#sql.exec<{ ordering_key: string | null }>(
         `UPDATE messages SET visible_at = ${AT_ONCE}, attempts = attempts - 1
           WHERE seq IN (SELECT value FROM json_each(?)) RETURNING ordering_key`,
-        JSON.stringify(seqs),
+        JSON.stringify(seqs.filter((seq) => seq > this.#purgedSeq)),
       );
       const keys = [...rows].map((row) => ({ orderingKey: row.ordering_key ?? undefined }));
       for (const key of keysOf(keys)) this.#groups.update(key, 0, window);
@@ -535,7 +541,7 @@ export class MessageStore {
         WHERE seq IN (SELECT value FROM json_each(?)) RETURNING ordering_key`,
       JSON.stringify(seqs),
     );
-    for (const row of rows) if (row.ordering_key !== null) count(touched, row.ordering_key, 1);
+    for (const row of rows) if (row.ordering_key !== null) tally(touched, row.ordering_key, 1);
   }
 
   #remove(seqs: number[], touched: Map<string, number>): void {
@@ -545,7 +551,7 @@ export class MessageStore {
       if (row.seq <= this.#purgedSeq) continue;
       removed++;
       bytes += row.bytes;
-      if (row.ordering_key !== null) count(touched, row.ordering_key, 1);
+      if (row.ordering_key !== null) tally(touched, row.ordering_key, 1);
     }
     this.#add(-removed, -bytes);
   }
@@ -587,7 +593,7 @@ const keysOf = (messages: Pick<TakenMessage, "orderingKey">[]): Set<string> =>
 
 const cloneKey = (seq: number): string => `v8/${seq}`;
 
-function count(counts: Map<string, number>, key: string, by: number): void {
+function tally(counts: Map<string, number>, key: string, by: number): void {
   counts.set(key, (counts.get(key) ?? 0) + by);
 }
 

@@ -13,6 +13,9 @@ const wrong = <T>(value: unknown): T => value as T;
 const failed = (method: string, position: number, type: string): string =>
   `Failed to execute '${method}' on 'WorkerQueue': parameter ${position} is not of type '${type}'.`;
 
+const requires = (type: string, wanted: string, given: string): string =>
+  `Content Type "${type}" requires a value of type ${wanted}, but received: ${given}`;
+
 const typeError = (run: () => unknown, message: string): Promise<void> =>
   rejects(run, "TypeError", message);
 
@@ -122,8 +125,6 @@ const sending: Record<string, Case> = {
   async "bodies must be what their content type says"({ QUEUE }) {
     const send = (body: unknown, contentType: string): Promise<unknown> =>
       QUEUE.send(body, { contentType: contentType as QueueContentType });
-    const requires = (type: string, wanted: string, given: string): string =>
-      `Content Type "${type}" requires a value of type ${wanted}, but received: ${given}`;
     await typeError(() => send(1, "text"), requires("text", "string", "number"));
     await typeError(() => send("x", "bytes"), requires("bytes", "ArrayBufferView", "string"));
     await typeError(
@@ -190,7 +191,7 @@ const arriving: Record<string, Case> = {
       readonly x = "marked-v8";
     }
     await QUEUE.sendBatch([
-      { body: "marked-text", contentType: "text" },
+      { body: "marked-text\0 ends", contentType: "text" },
       { body: bytes.subarray(2), contentType: "bytes" },
       {
         body: new Map<string, unknown>([
@@ -202,7 +203,7 @@ const arriving: Record<string, Case> = {
       { body: { at: new Date(5), word: "marked-json", gone: undefined } },
     ]);
     const kinds: Record<string, [kind: string, body: unknown]> = {
-      text: ["[object String]", "marked-text"],
+      text: ["[object String]", "marked-text\0 ends"],
       bytes: ["[object ArrayBuffer]", "marked-bytes"],
       v8: [
         "[object Map]",
