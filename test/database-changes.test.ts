@@ -9,7 +9,13 @@ import { succeeds } from "./harness/expect-command.ts";
 import { MAIN, sendForm } from "./harness/form.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
-import { account, createDatabase, createQueue, deployQueueWorker } from "./harness/queue.ts";
+import {
+  account,
+  backlogCount,
+  createDatabase,
+  createQueue,
+  deployQueueWorker,
+} from "./harness/queue.ts";
 
 interface Change {
   /** Of the message. */
@@ -803,6 +809,19 @@ describe("a crash", () => {
       const numbers = new Set(inserted.map((one) => one.new?.["n"]));
       for (const n of committed[table]) expect(numbers).toContain(n);
     }
+  });
+
+  test("leaves changes that go to their queue after the start, though nobody asks the database", async () => {
+    const { id, queueId } = await feed("t");
+    await run(id, "CREATE TABLE t (a)");
+    await run(
+      id,
+      `WITH RECURSIVE n (a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM n WHERE a < 20000)
+       INSERT INTO t SELECT a FROM n`,
+    );
+    await platform.kill();
+    platform = await startPlatform({ dataDir: join(folder, "data") });
+    await until(async () => (await backlogCount(platform, queueId)) === 20_000, 30_000);
   });
 
   test("between the catalog and a database is made up for at the next start", async () => {

@@ -5,7 +5,7 @@ import { toMessage } from "./message.ts";
 import type { Outbox } from "./outbox.ts";
 
 // The alarm is for what a crash cuts short; otherwise changes leave at once.
-const SAFETY_MS = 10_000;
+const SAFETY_MS = 3_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -73,6 +73,8 @@ export class Delivery {
   async #deliver(queueId: string): Promise<void> {
     try {
       for (;;) {
+        // Whoever made the changes gets an answer first, and others their turn between pages.
+        await scheduler.wait(1);
         const page = await this.#whenIdle(() => this.#outbox.page(queueId));
         if (!page) break;
         const { feed, changes, last } = page;
