@@ -26,9 +26,8 @@ export class DeadLetters {
     this.#store = store;
   }
 
-  /** When to look at them again; undefined if there are none. */
-  nextDue(now: number): number | undefined {
-    if (!this.#store.hasGivenUp) return undefined;
+  /** When to look at them again, if there are any. */
+  nextDue(now: number): number {
     return this.#running ? now + PARKED_MS : Math.max(now, this.#parkedUntil);
   }
 

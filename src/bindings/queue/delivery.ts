@@ -59,31 +59,27 @@ export class Delivery {
     return this.#batches > 0;
   }
 
-  /** Starts all batches that are ready and may run. */
-  startReady(setup: QueueSetup, now: number): void {
+  /**
+   * Starts all batches that are ready and may run. When to come back for the next one; undefined if that
+   * is not a question of time.
+   */
+  startReady(setup: QueueSetup, now: number): number | undefined {
     const { queue, consumer } = setup;
-    if (consumer?.type !== "worker" || queue.settings.delivery_paused) return;
-    if (now < this.#startAfter) return;
-    if (this.#unreachable) {
-      if (!this.#asking) this.#ctx.waitUntil(this.#ask());
-      return;
-    }
-    const window = windowOf(consumer);
-    while (this.#mayStart(consumer)) {
-      const source = this.#store.firstSource(window, now);
-      if (!source || source.readyAt > now) return;
-      const messages = this.#store.take(source.key, window.batchSize, now);
-      if (messages.length === 0) return;
-      this.#ctx.waitUntil(this.#deliver(setup, consumer, messages));
-    }
-  }
-
-  /** When a batch may be ready to be started; undefined if that is not a question of time. */
-  nextDue({ queue, consumer }: QueueSetup, now: number): number | undefined {
     if (consumer?.type !== "worker" || queue.settings.delivery_paused) return undefined;
-    if (!this.#mayStart(consumer) || this.#asking) return undefined;
-    const source = this.#store.firstSource(windowOf(consumer), now);
-    return source && Math.max(source.readyAt, this.#startAfter);
+    const window = windowOf(consumer);
+    while (this.#mayStart(consumer) && !this.#asking) {
+      const source = this.#store.firstSource(window, now);
+      if (!source) return undefined;
+      const startAt = Math.max(source.readyAt, this.#pausedUntil, this.#fruitlessUntil);
+      if (startAt > now) return startAt;
+      if (this.#unreachable) this.#ctx.waitUntil(this.#ask());
+      else {
+        const messages = this.#store.take(source.key, window.batchSize, now);
+        if (messages.length === 0) return undefined;
+        this.#ctx.waitUntil(this.#deliver(setup, consumer, messages));
+      }
+    }
+    return undefined;
   }
 
   async #ask(): Promise<void> {
@@ -97,10 +93,6 @@ export class Delivery {
       this.#asking = false;
     }
     this.#settled();
-  }
-
-  get #startAfter(): number {
-    return Math.max(this.#pausedUntil, this.#fruitlessUntil);
   }
 
   #mayStart({ settings }: WorkerConsumer): boolean {
