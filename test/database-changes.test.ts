@@ -9,7 +9,13 @@ import { succeeds } from "./harness/expect-command.ts";
 import { MAIN, sendForm } from "./harness/form.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
-import { account, createDatabase, createQueue } from "./harness/queue.ts";
+import {
+  account,
+  backlogCount,
+  createDatabase,
+  createQueue,
+  deployQueueWorker,
+} from "./harness/queue.ts";
 
 interface Change {
   /** Of the message. */
@@ -348,6 +354,51 @@ describe("changes are told of", () => {
   });
 });
 
+test("a consumer that fails gets a table's changes in order all the same", async () => {
+  const { name, id } = await feed();
+  const handled = await createDatabase(platform, "handled");
+  await run(handled, "CREATE TABLE handled (n INTEGER PRIMARY KEY, name, sequence, attempts)");
+  const queue = `${name}-failing`;
+  const queueId = await createQueue(platform, queue);
+  // Fails in the middle of each batch that it has not seen before.
+  const code = `export default { async queue({ messages }, { DB }) {
+    const fails = messages[0].attempts === 1 && messages.length > 1;
+    const seen = fails ? messages.slice(0, messages.length >> 1) : messages;
+    await DB.batch(seen.map(({ body, attempts }) =>
+      DB.prepare("INSERT INTO handled (name, sequence, attempts) VALUES (?, ?, ?)")
+        .bind(body.table, body.sequence, attempts)));
+    if (fails) throw new Error("now and then");
+  } };`;
+  await deployQueueWorker(platform, {
+    name: "failing",
+    code,
+    isolation: "shared",
+    bindings: [{ type: "d1", name: "DB", id: handled }],
+    consumes: [{ queueId, settings: { batch_size: 10, max_wait_time_ms: 0, max_retries: 20 } }],
+  });
+  const tables = ["t", "u"];
+  for (const table of tables) await subscribe({ database_id: id, table, queue_name: queue });
+  await run(id, "CREATE TABLE t (a); CREATE TABLE u (a)");
+  for (let i = 0; i < 10; i++) {
+    const rows = Array.from({ length: 5 }, (_, j) => `(${i * 5 + j})`).join();
+    await run(id, `INSERT INTO t VALUES ${rows}; INSERT INTO u VALUES ${rows}`);
+  }
+  const all = async (): Promise<Record<string, unknown>[]> =>
+    (await run(handled, "SELECT * FROM handled ORDER BY n"))[0]?.results ?? [];
+  const distinct = async (): Promise<number> =>
+    new Set((await all()).map(({ sequence }) => sequence)).size;
+  await until(async () => (await distinct()) === 100, CHANGES_WITHIN_MS);
+
+  const rows = await all();
+  expect(rows.some(({ attempts }) => attempts === 2)).toBe(true);
+  for (const table of tables) {
+    const first = new Set(
+      rows.filter((row) => row["name"] === table).map((row) => row["sequence"]),
+    );
+    expect([...first]).toEqual([...first].toSorted((a, b) => Number(a) - Number(b)));
+  }
+});
+
 describe("a table's schema", () => {
   test("can change in every way, and changes are told by its new columns and name", async () => {
     const { id, queueId } = await feed("t");
@@ -373,6 +424,19 @@ describe("a table's schema", () => {
       ["insert", null, { z: "again" }],
     ]);
     expect(told.map(({ table }) => table)).toEqual(["T", "T", "T", "T", "T", "t", "t"]);
+  });
+
+  test("can lose a table with all that refers to its rows", async () => {
+    const { id, queueId } = await feed("parent", "child");
+    await run(id, "CREATE TABLE parent (id INTEGER PRIMARY KEY)");
+    await run(id, "CREATE TABLE child (parent REFERENCES parent ON DELETE CASCADE)");
+    await run(id, "INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1); DROP TABLE parent");
+    const told = await changes(queueId, 3);
+    expect(brief(told.filter(({ table }) => table === "child"))).toEqual([
+      ["insert", null, { parent: 1 }],
+      ["delete", { parent: 1 }, null],
+    ]);
+    expect(await schemaOf(id)).not.toContain("mayfly_changes insert parent");
   });
 
   test("stays as it was, and its changes are told, when a migration fails half-way", async () => {
@@ -745,6 +809,19 @@ describe("a crash", () => {
       const numbers = new Set(inserted.map((one) => one.new?.["n"]));
       for (const n of committed[table]) expect(numbers).toContain(n);
     }
+  });
+
+  test("leaves changes that go to their queue after the start, though nobody asks the database", async () => {
+    const { id, queueId } = await feed("t");
+    await run(id, "CREATE TABLE t (a)");
+    await run(
+      id,
+      `WITH RECURSIVE n (a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM n WHERE a < 20000)
+       INSERT INTO t SELECT a FROM n`,
+    );
+    await platform.kill();
+    platform = await startPlatform({ dataDir: join(folder, "data") });
+    await until(async () => (await backlogCount(platform, queueId)) === 20_000, 30_000);
   });
 
   test("between the catalog and a database is made up for at the next start", async () => {

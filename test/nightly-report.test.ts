@@ -40,8 +40,9 @@ interface Order {
   amount: number;
 }
 
+const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
+
 async function addOrders(...orders: Order[]): Promise<void> {
-  const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
   const rows = orders.map(
     ({ placed_at, product, quantity, currency, amount }) =>
       `(${[crypto.randomUUID(), placed_at, product].map(text).join()}, ${quantity}, ${text(currency)}, ${amount})`,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Platform, startPlatform } from "./harness/platform.ts";
-import { pidOf, until } from "./harness/processes.ts";
+import { killExecutors, until } from "./harness/processes.ts";
 import {
   account,
   backlogCount,
@@ -35,8 +35,9 @@ beforeAll(async () => {
   expiring = await makeLine();
   const settings = { message_retention_period: 60, delivery_paused: true };
   await account(platform, "PATCH", `/queues/${expiring.queueId}`, { settings });
-  await expiring.send({ key: "old" });
   expiringSince = Date.now();
+  await expiring.send({ key: "old" });
+  expect(await expiring.backlog()).toBe(1);
 });
 
 afterAll(() => platform?.stop());
@@ -260,7 +261,8 @@ describe("messages that cannot be handled", () => {
     const line = await makeLine({ settings: { max_retries: 0 } });
     await line.send({ key: "bad", say: ["retry"], always: true });
     expect(await line.finished()).toHaveLength(1);
-    expect(platform.output()).toMatch(new RegExp(`"messages_dropped".*"${line.name}"`));
+    const said = new RegExp(`"messages_dropped".*"${line.name}"`);
+    await until(() => said.test(platform.output()), 5_000);
   });
 
   it("wait in their queue until a missing dead letter queue is made", async () => {
@@ -268,7 +270,7 @@ describe("messages that cannot be handled", () => {
     const line = await makeLine({ settings, deadLetterQueue: "made-later" });
     await line.send({ key: "bad", say: ["throw"], always: true }, { key: "good" });
     const said = new RegExp(`"dead_letter_queue_missing".*"${line.name}"`, "g");
-    await until(() => said.test(platform.output()), 10_000);
+    await until(() => platform.output().match(said) !== null, 10_000);
     await until(async () => (await line.backlog()) === 1, 10_000);
 
     const deadId = await createQueue(platform, "made-later");
@@ -356,7 +358,7 @@ describe("the consumer", () => {
     await rollBack(name);
     await account(platform, "POST", `/queues/${queueId}/messages`, { body: { key: "a" } });
     await until(async () => (await backlogCount(platform, deadId)) === 1, 10_000);
-    expect(platform.output()).toContain("Handler does not export a queue() function.");
+    await until(() => platform.output().includes("does not export a queue() function."), 5_000);
   });
 
   it.each(["shared", "request"] as const)("runs in isolates of kind %s", async (isolation) => {
@@ -421,7 +423,7 @@ describe("the consumer", () => {
     const line = await makeLine({ settings: { max_retries: 0 } });
     await line.send({ key: "a", say: ["hold:60000"] });
     await until(async () => (await line.deliveries()).length === 1, 10_000);
-    process.kill(pidOf(platform, "executor"), "SIGKILL");
+    killExecutors(platform);
     // The API is reached through the process that is being started again.
     await until(() => line.backlog().then(Boolean, () => false), 10_000);
     const deliveries = await line.finished();
@@ -456,6 +458,40 @@ describe("the consumer", () => {
   });
 });
 
+describe("messages in order", () => {
+  it("wait for the one before them to be handled, those of other keys do not", async () => {
+    // A database's changes are in order for each table.
+    const sourceId = await createDatabase(platform, "orders");
+    for (const table of ["a", "b"]) {
+      await query(platform, sourceId, `CREATE TABLE ${table} (n INTEGER)`);
+    }
+    const code = CODE.replace(
+      "export async function consume(batch, env, ctx) {",
+      `export async function consume(batch, env, ctx) {
+        for (const { body } of batch.messages) {
+          body.key = body.table + body.new.n;
+          body.say = body.key === "a2" ? ["retry:1"] : [];
+        }`,
+    );
+    const line = await makeLine({ code, settings: { batch_size: 2, max_wait_time_ms: 0 } });
+    for (const table of ["a", "b"]) {
+      await account(platform, "POST", "/mayfly/database-subscriptions", {
+        database_id: sourceId,
+        table,
+        queue_name: line.name,
+      });
+    }
+    const rows = "VALUES (1), (2), (3), (4), (5), (6), (7)";
+    await query(platform, sourceId, `INSERT INTO a ${rows}; INSERT INTO b ${rows}`);
+    await until(async () => (await line.deliveries()).length === 15, 10_000);
+    const keys = (await line.finished()).map(({ key }) => key);
+    const of = (table: string): string[] => keys.filter((key) => key.startsWith(table));
+    expect(of("a")).toEqual(["a1", "a2", "a2", "a3", "a4", "a5", "a6", "a7"]);
+    expect(of("b")).toEqual(["b1", "b2", "b3", "b4", "b5", "b6", "b7"]);
+    expect(keys.indexOf("b7")).toBeLessThan(keys.lastIndexOf("a2"));
+  });
+});
+
 /** Deploys the version before the deployed one again. */
 async function rollBack(script: string): Promise<void> {
   const path = `/workers/scripts/${script}/deployments`;
@@ -468,12 +504,46 @@ async function rollBack(script: string): Promise<void> {
   await account(platform, "POST", path, { strategy: "percentage", versions });
 }
 
+it("puts aside a message that ends its process each time, and nothing else of its batch", async () => {
+  const dead = await makeLine();
+  const line = await makeLine({
+    settings: { batch_size: 2, max_wait_time_ms: 200 },
+    deadLetterQueue: dead.name,
+  });
+  await line.send({ key: "bad", say: ["hold:60000"], always: true }, { key: "good" });
+  const times = async (): Promise<number> => timesByKey(await line.deliveries())["bad"] ?? 0;
+  const tries = 6;
+  for (let n = 1; n <= tries; n++) {
+    await until(
+      () =>
+        times().then(
+          (count) => count >= n,
+          () => false,
+        ),
+      30_000,
+    );
+    killExecutors(platform);
+    await until(
+      () =>
+        line.backlog().then(
+          () => true,
+          () => false,
+        ),
+      10_000,
+    );
+  }
+  await until(async () => (await dead.deliveries()).length > 0, 10_000);
+  expect((await dead.deliveries()).map(({ key }) => key)).toEqual(["bad"]);
+  expect(timesByKey(await line.finished())["bad"]).toBe(tries);
+});
+
 // Late, since most of its minute has passed by now.
 it("drops messages when message_retention_period is over", { timeout: 90_000 }, async () => {
-  expect(await expiring.backlog()).toBe(1);
-  const left = expiringSince + 60_000 - Date.now();
-  if (left > 0) await sleep(left);
-  await until(async () => (await expiring.backlog()) === 0, 5_000);
+  const dropped = new RegExp(`"at":"([^"]*)".*"messages_dropped".*"${expiring.name}"`);
+  await until(() => dropped.test(platform.output()), 70_000);
+  const afterMs = Date.parse(dropped.exec(platform.output())?.[1] ?? "") - expiringSince;
+  expect(afterMs).toBeGreaterThanOrEqual(60_000);
+  expect(afterMs).toBeLessThan(65_000);
   await account(platform, "PATCH", `/queues/${expiring.queueId}`, {
     settings: { delivery_paused: false },
   });

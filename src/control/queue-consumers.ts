@@ -141,7 +141,7 @@ export async function refuseIfConsumer(c: Context<ControlEnv>, scriptId: string)
   throw new ApiError(
     400,
     QUEUE_CODES.noHandler,
-    `Queue handler is missing: the Worker consumes ${names}, but its default export has no queue(). Remove the consumer first with wrangler queues consumer remove`,
+    `Queue handler is missing: the Worker consumes ${names}, so that its default export must have queue(). Or remove the consumer first, with wrangler queues consumer remove`,
   );
 }
 

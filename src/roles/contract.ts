@@ -82,6 +82,8 @@ export interface ShardRole {
 
 /** Runs users' code. Holds nothing that matters. */
 export interface ExecutorRole {
+  /** Returns when the role can be reached. */
+  ready(): Promise<void>;
   /** Forgets what it remembers of hosts and scripts; called after every change of the catalog. */
   invalidate(): Promise<void>;
   /** Its numbers, for the metrics. */

@@ -15,6 +15,8 @@ import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** The executor role: see `ExecutorRole` and `LaneRole` for what each method promises. */
 export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
+  async ready(): Promise<void> {}
+
   async invalidate(): Promise<void> {
     forgetRoutes();
   }

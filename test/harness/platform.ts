@@ -45,6 +45,8 @@ export interface Platform extends ApiAccess {
   url: string;
   dataDir: string;
   port: number;
+  /** How many executors serve requests. */
+  executors: number;
   /** The supervisor. */
   process: ChildProcess;
   /** What the platform has printed until now, on both streams. */
@@ -131,6 +133,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     accountId,
     dataDir,
     port,
+    executors: readSettings(env).executors,
     process: child,
     output: () => output,
     wrangler: (args, options) => runNode([WRANGLER, ...args], options, variables),

@@ -27,6 +27,13 @@ export function pidOf(
   return started.pid;
 }
 
+/** Kills all executors, as crashes do. They are started again at once. */
+export function killExecutors(platform: Platform): void {
+  for (let number = 1; number <= platform.executors; number++) {
+    process.kill(pidOf(platform, `executor-${number}`), "SIGKILL");
+  }
+}
+
 /** Ids of the processes that a process has started. Linux only. */
 export function childrenOf(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");

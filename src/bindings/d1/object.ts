@@ -240,17 +240,8 @@ export class DatabaseObject extends DurableObject<Env> {
       const results = this.#inSight(() =>
         statements.length === 1 && LONE_READ.test(first.sql)
           ? [this.#runOne(first, budget)]
-          : this.ctx.storage.transactionSync(() => {
-              const results = statements.map((statement) => {
-                budget.checkTime();
-                return this.#runOne(statement, budget);
-              });
-              this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
-              this.#delivery.prepare();
-              return results;
-            }),
+          : this.#runAll(statements, budget),
       );
-      this.#delivery.start();
       return { ok: true, results, bookmark: this.#nextBookmark() };
     } catch (error) {
       this.#outbox.refresh();
@@ -278,6 +269,20 @@ export class DatabaseObject extends DurableObject<Env> {
     } finally {
       land(this);
     }
+  }
+
+  #runAll(statements: Statement[], budget: Budget): StatementResult[] {
+    const results = this.ctx.storage.transactionSync(() => {
+      const results = statements.map((statement) => {
+        budget.checkTime();
+        return this.#runOne(statement, budget);
+      });
+      this.#checkForeignKeys(results.some(({ meta }) => meta.changed_db));
+      this.#delivery.prepare();
+      return results;
+    });
+    this.#delivery.start();
+    return results;
   }
 
   #runOne(statement: Statement, budget: Budget): StatementResult {
@@ -323,12 +328,11 @@ export class DatabaseObject extends DurableObject<Env> {
   }
 
   #counters(): Counters {
-    const { changes, lastRowId } = this.#sql
-      .exec<{ changes: number; lastRowId: number }>(
-        "SELECT total_changes() AS changes, last_insert_rowid() AS lastRowId",
+    const { changes, lastRowId, captured } = this.#sql
+      .exec<{ changes: number; lastRowId: number; captured: number }>(
+        `SELECT total_changes() AS changes, last_insert_rowid() AS lastRowId, ${this.#outbox.sequenceSql} AS captured`,
       )
       .one();
-    const captured = this.#outbox.lastSequence();
     return { changes: changes - captured, lastRowId, size: this.#sql.databaseSize, captured };
   }
 

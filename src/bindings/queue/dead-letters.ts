@@ -26,9 +26,8 @@ export class DeadLetters {
     this.#store = store;
   }
 
-  /** When to look at them again; undefined if there are none. */
-  nextDue(now: number): number | undefined {
-    if (!this.#store.hasGivenUp) return undefined;
+  /** When to look at them again, if there are any. */
+  nextDue(now: number): number {
     return this.#running ? now + PARKED_MS : Math.max(now, this.#parkedUntil);
   }
 
@@ -55,8 +54,12 @@ export class DeadLetters {
   async #bury({ queue, consumer }: QueueSetup): Promise<void> {
     for (;;) {
       const messages = this.#store.givenUp(TRANSFER_COUNT);
-      // A consumer that is changed is taken away and made anew: until then nobody knows where to.
-      if (messages.length === 0 || !consumer) return;
+      if (messages.length === 0) return;
+      if (!consumer) {
+        // A consumer that is changed may be taken away and made anew: until then nobody knows where to.
+        this.#parkedUntil = Date.now() + PARKED_MS;
+        return;
+      }
       const target = consumer.deadLetterQueue;
       if (target === undefined) {
         log("warn", "messages_dropped", {

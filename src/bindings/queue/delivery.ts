@@ -13,18 +13,21 @@ import { windowOf, type QueueSetup } from "./setup.ts";
 // here all run on one, and a batch more than it has use for only takes memory from others.
 const MAX_GROWN_CONCURRENCY = 20;
 
-// How long a queue waits that could not deliver: always so long if the executor was busy, each time
-// twice as long while its executor ends or its script is missing.
-const PAUSE_MS = 1_000;
+// How long a queue waits that could not deliver: always so long if the executor was busy or is away, each
+// time twice as long if the executor ended or the script is missing.
+const BUSY_PAUSE_MS = 1_000;
+const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
 
 // A consumer that gets nothing done has one batch at a time, and waits a little longer after each, lest
 // its failures take the machine's time from others.
 const MAX_FRUITLESS_PAUSE_MS = 100;
 
-// A delivery that was cut short, by whatever ended the executor, is not the message's failure, unless it
-// happens to it again and again.
-const MAX_CUT_SHORT = 10;
+// That a delivery was cut short, by whatever ended the executor, is not held against its messages. But
+// one that was cut short more often than this ends its executors itself: then all of them count.
+const MAX_CUTS = 5;
+
+type Fate = Omit<Again, "seq">;
 
 /** Gives batches of a queue to its worker. */
 export class Delivery {
@@ -36,11 +39,15 @@ export class Delivery {
   #messagesOut = 0;
   #pausedUntil = 0;
   #pauses = 0;
+  // Set after a call has failed, until the executor answers again: what it has not been given must not
+  // count as cut short.
+  #unreachable = false;
+  #asking = false;
   // Batches since the last one of which anything was acknowledged.
   #fruitless = 0;
   #fruitlessUntil = 0;
 
-  /** `settled` is called after each batch: there may be more to do. */
+  /** `settled` is called when there may be more to do, after each batch. */
   constructor(env: Env, ctx: DurableObjectState, store: MessageStore, settled: () => void) {
     this.#env = env;
     this.#ctx = ctx;
@@ -52,31 +59,40 @@ export class Delivery {
     return this.#batches > 0;
   }
 
-  /** Starts all batches that are ready and may run. */
-  startReady(setup: QueueSetup, now: number): void {
+  /**
+   * Starts all batches that are ready and may run. When to come back for the next one; undefined if that
+   * is not a question of time.
+   */
+  startReady(setup: QueueSetup, now: number): number | undefined {
     const { queue, consumer } = setup;
-    if (consumer?.type !== "worker" || queue.settings.delivery_paused) return;
-    if (now < this.#startAfter) return;
-    const window = windowOf(consumer);
-    while (this.#mayStart(consumer)) {
-      const source = this.#store.firstSource(window, now);
-      if (!source || source.readyAt > now) return;
-      const messages = this.#store.take(source.key, window.batchSize, now);
-      if (messages.length === 0) return;
-      this.#ctx.waitUntil(this.#deliver(setup, consumer, messages));
-    }
-  }
-
-  /** When a batch may be ready to be started; undefined if that is not a question of time. */
-  nextDue({ queue, consumer }: QueueSetup, now: number): number | undefined {
     if (consumer?.type !== "worker" || queue.settings.delivery_paused) return undefined;
-    if (!this.#mayStart(consumer)) return undefined;
-    const source = this.#store.firstSource(windowOf(consumer), now);
-    return source && Math.max(source.readyAt, this.#startAfter);
+    const window = windowOf(consumer);
+    while (this.#mayStart(consumer) && !this.#asking) {
+      const source = this.#store.firstSource(window, now);
+      if (!source) return undefined;
+      const startAt = Math.max(source.readyAt, this.#pausedUntil, this.#fruitlessUntil);
+      if (startAt > now) return startAt;
+      if (this.#unreachable) this.#ctx.waitUntil(this.#ask());
+      else {
+        const messages = this.#store.take(source.key, window.batchSize, now);
+        if (messages.length === 0) return undefined;
+        this.#ctx.waitUntil(this.#deliver(setup, consumer, messages));
+      }
+    }
+    return undefined;
   }
 
-  get #startAfter(): number {
-    return Math.max(this.#pausedUntil, this.#fruitlessUntil);
+  async #ask(): Promise<void> {
+    this.#asking = true;
+    try {
+      await executorOf(this.#env, this.#ctx).ready();
+      this.#unreachable = false;
+    } catch {
+      this.#pausedUntil = Date.now() + BUSY_PAUSE_MS;
+    } finally {
+      this.#asking = false;
+    }
+    this.#settled();
   }
 
   #mayStart({ settings }: WorkerConsumer): boolean {
@@ -126,26 +142,27 @@ export class Delivery {
   ): void {
     const now = Date.now();
     if (!outcome) {
-      this.#pause(now, true);
-      this.#apply(consumer, messages, (message) => ({
-        failures: afterCut(message),
-        visibleAt: AT_ONCE,
-      }));
+      this.#unreachable = true;
+      this.#pauseLonger(now);
+      this.#apply(consumer, messages, ({ failures, cuts }) => {
+        return { failures, cuts: cuts + 1, visibleAt: AT_ONCE };
+      });
     } else if (outcome.outcome === "busy" || outcome.outcome === "scriptNotFound") {
+      if (outcome.outcome === "busy") this.#pausedUntil = now + BUSY_PAUSE_MS;
+      else this.#pauseLonger(now);
       // The worker has not seen them, so it was no attempt.
-      this.#pause(now, outcome.outcome === "scriptNotFound");
       const seqs = messages.map(({ seq }) => seq);
       this.#store.putBack(seqs, windowOf(consumer));
     } else {
       this.#pauses = 0;
       const { result = { messages: {} } } = outcome;
       const handled = outcome.outcome === "ok";
-      const acked = this.#apply(consumer, messages, ({ id, failures }) => {
+      const acked = this.#apply(consumer, messages, ({ id, failures, cuts }) => {
         const retry = wordOn(id, result, handled);
         if (!retry) return undefined;
         const batchDelay = result.all?.action === "retry" ? result.all.delaySeconds : undefined;
         const delay = retry.delaySeconds ?? batchDelay ?? consumer.settings.retry_delay;
-        return { failures: failures + 1, visibleAt: visibleAfter(now, delay) };
+        return { failures: failures + 1, cuts, visibleAt: visibleAfter(now, delay) };
       });
       this.#fruitless = acked > 0 ? 0 : this.#fruitless + 1;
       const pauseMs = this.#fruitless && Math.min(2 ** this.#fruitless, MAX_FRUITLESS_PAUSE_MS);
@@ -157,7 +174,7 @@ export class Delivery {
   #apply(
     consumer: WorkerConsumer,
     messages: TakenMessage[],
-    again: (message: TakenMessage) => Omit<Again, "seq"> | undefined,
+    again: (message: TakenMessage) => Fate | undefined,
   ): number {
     const acked: number[] = [];
     const retried: Again[] = [];
@@ -166,23 +183,23 @@ export class Delivery {
       const { seq } = message;
       const fate = again(message);
       if (!fate) acked.push(seq);
-      else if (fate.failures > consumer.settings.max_retries) givenUp.push(seq);
+      else if (isLast(fate, consumer.settings.max_retries)) givenUp.push(seq);
       else retried.push({ seq, ...fate });
     }
     this.#store.settle(acked, retried, givenUp, windowOf(consumer));
     return acked.length;
   }
 
-  #pause(now: number, longer: boolean): void {
+  #pauseLonger(now: number): void {
     // Batches that ended together are one reason to wait.
     if (now < this.#pausedUntil) return;
-    this.#pauses = longer ? this.#pauses + 1 : 1;
-    this.#pausedUntil = now + Math.min(PAUSE_MS * 2 ** (this.#pauses - 1), MAX_PAUSE_MS);
+    this.#pausedUntil = now + Math.min(FIRST_PAUSE_MS * 2 ** this.#pauses++, MAX_PAUSE_MS);
   }
 }
 
-const afterCut = ({ attempts, failures }: TakenMessage): number =>
-  attempts - failures > MAX_CUT_SHORT ? attempts : failures;
+/** Whether the message is not to be delivered again. */
+const isLast = ({ failures, cuts = 0 }: Fate, maxRetries: number): boolean =>
+  failures + (cuts > MAX_CUTS ? cuts : 0) > maxRetries;
 
 /** Undefined if the message is acknowledged. What a handler said stands also if it threw then. */
 function wordOn(

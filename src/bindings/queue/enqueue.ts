@@ -1,5 +1,6 @@
 import { recentQueue, type Queue } from "../../catalog/queues.ts";
 import type { Env } from "../../env.ts";
+import { forward } from "../../roles/forward.ts";
 import type { QueueObject } from "./object.ts";
 import type { Backlog, NewMessage } from "./protocol.ts";
 
@@ -15,13 +16,13 @@ export async function sendMessages(
   messages: NewMessage[],
 ): Promise<Backlog> {
   const queue = await existing(env, accountId, queueName);
-  return queueObject(env, queue.id).send(messages);
+  return forward<Backlog>(queueObject(env, queue.id).send(messages));
 }
 
 /** See `StateRole.queueBacklog`. */
 export async function backlogOf(env: Env, accountId: string, queueName: string): Promise<Backlog> {
   const queue = await existing(env, accountId, queueName);
-  return queueObject(env, queue.id).backlog();
+  return forward<Backlog>(queueObject(env, queue.id).backlog());
 }
 
 /** See `StateRole.enqueue`. */

@@ -20,6 +20,8 @@ export interface TakenMessage extends DeliveredMessage {
   seq: number;
   /** How many deliveries have failed, of those before this one. */
   failures: number;
+  /** How many have been cut short. */
+  cuts: number;
   orderingKey: string | undefined;
 }
 
@@ -35,6 +37,8 @@ export interface Source {
 export interface Again {
   seq: number;
   failures: number;
+  /** As it was if missing. */
+  cuts?: number;
   visibleAt: number;
 }
 
@@ -46,7 +50,8 @@ export interface Window {
 
 // `visible_at`: when the message may be delivered; NULL while a batch has it. A pull consumer's lease
 // hides it until then instead. `stored_at` grows with seq, so the oldest are found by seq. `failures`:
-// deliveries that count against max_retries. The body is last: what is read without it stays cheap.
+// deliveries that failed; `cuts`: those that were cut short by the end of an executor. The body of a v8
+// message is beside the table, since SQL has no type for it. It is last: all else is read without it.
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS messages (
   seq INTEGER PRIMARY KEY,
@@ -58,6 +63,7 @@ CREATE TABLE IF NOT EXISTS messages (
   visible_at INTEGER,
   attempts INTEGER NOT NULL DEFAULT 0,
   failures INTEGER NOT NULL DEFAULT 0,
+  cuts INTEGER NOT NULL DEFAULT 0,
   given_up INTEGER NOT NULL DEFAULT 0,
   lease TEXT,
   ordering_key TEXT,
@@ -81,7 +87,7 @@ const SLICE = 500;
 
 const UNORDERED = "ordering_key IS NULL AND given_up = 0";
 const COLUMNS =
-  "seq, id, content_type, sent_at, attempts, failures, ordering_key, visible_at, body";
+  "seq, id, content_type, sent_at, attempts, failures, cuts, ordering_key, visible_at, body";
 
 type MessageRow = {
   seq: number;
@@ -90,6 +96,7 @@ type MessageRow = {
   sent_at: number;
   attempts: number;
   failures: number;
+  cuts: number;
   ordering_key: string | null;
   visible_at: number | null;
   body: SqlStorageValue;
@@ -129,8 +136,8 @@ export class MessageStore {
       .one();
     this.#count = count;
     this.#bytes = bytes;
-    this.#lastSeq = last ?? 0;
     this.#purgedSeq = storage.kv.get<number>("purged") ?? 0;
+    this.#lastSeq = Math.max(last ?? 0, this.#purgedSeq);
     storage.transactionSync(() => {
       this.#groups.release(AT_ONCE);
       this.#sql.exec(
@@ -285,10 +292,11 @@ export class MessageStore {
     until: number,
     window: Window,
   ): (TakenMessage & { leaseId: string })[] {
+    if (this.purging) return [];
     const secret = crypto.randomUUID().replaceAll("-", "");
     return this.#storage.transactionSync(() => {
-      const taken = this.purging ? [] : this.#takeVisible(undefined, limit, now, until, secret);
-      while (!this.purging && taken.length < limit) {
+      const taken = this.#takeVisible(undefined, limit, now, until, secret);
+      while (taken.length < limit) {
         const group = this.#groups.firstVisible(now);
         if (group === undefined) break;
         taken.push(...this.#takeVisible(group, limit - taken.length, now, until, secret));
@@ -323,8 +331,8 @@ export class MessageStore {
   }
 
   #visible(limit: number, now: number): number[] {
-    const rows = this.#sql.exec<{ seq: number; cut: number }>(
-      `SELECT seq, attempts - failures AS cut FROM messages WHERE ${UNORDERED} AND visible_at <= ?
+    const rows = this.#sql.exec<{ seq: number; cuts: number }>(
+      `SELECT seq, cuts FROM messages WHERE ${UNORDERED} AND visible_at <= ?
         ORDER BY visible_at, seq LIMIT ?`,
       now,
       limit,
@@ -334,13 +342,13 @@ export class MessageStore {
 
   /** The messages with the key from the first on, as far as they are visible. */
   #run(key: string, limit: number, now: number): number[] {
-    const rows = this.#sql.exec<{ seq: number; cut: number; visible_at: number | null }>(
-      `SELECT seq, attempts - failures AS cut, visible_at FROM messages
+    const rows = this.#sql.exec<{ seq: number; cuts: number; visible_at: number | null }>(
+      `SELECT seq, cuts, visible_at FROM messages
         WHERE ordering_key = ? AND given_up = 0 ORDER BY seq LIMIT ?`,
       key,
       limit,
     );
-    const run: { seq: number; cut: number }[] = [];
+    const run: { seq: number; cuts: number }[] = [];
     for (const row of rows) {
       if (row.visible_at === null || row.visible_at > now) break;
       run.push(row);
@@ -355,6 +363,7 @@ export class MessageStore {
       timestamp: row.sent_at,
       attempts: row.attempts,
       failures: row.failures,
+      cuts: row.cuts,
       contentType: row.content_type,
       orderingKey: row.ordering_key ?? undefined,
       body: row.content_type === "v8" ? this.#storage.kv.get(cloneKey(row.seq)) : row.body,
@@ -367,17 +376,22 @@ export class MessageStore {
     this.#storage.transactionSync(() => {
       const touched = new Map<string, number>();
       this.#remove(acked, touched);
-      for (const { seq, failures, visibleAt } of again) {
+      for (const { seq, failures, cuts, visibleAt } of again) {
+        if (seq <= this.#purgedSeq) continue;
         const [row] = this.#sql.exec<{ ordering_key: string | null }>(
-          `UPDATE messages SET visible_at = ?, failures = ?, lease = NULL WHERE seq = ?
-            RETURNING ordering_key`,
+          `UPDATE messages SET visible_at = ?, failures = ?, cuts = coalesce(?, cuts), lease = NULL
+            WHERE seq = ? RETURNING ordering_key`,
           visibleAt,
           failures,
+          cuts ?? null,
           seq,
         );
-        if (typeof row?.ordering_key === "string") count(touched, row.ordering_key, 0);
+        if (typeof row?.ordering_key === "string") tally(touched, row.ordering_key, 0);
       }
-      this.#giveUp(givenUp, touched);
+      this.#giveUp(
+        givenUp.filter((seq) => seq > this.#purgedSeq),
+        touched,
+      );
       for (const [key, removed] of touched) this.#groups.update(key, removed, window);
     });
   }
@@ -389,7 +403,7 @@ export class MessageStore {
       const rows = this.#sql.exec<{ ordering_key: string | null }>(
         `UPDATE messages SET visible_at = ${AT_ONCE}, attempts = attempts - 1
           WHERE seq IN (SELECT value FROM json_each(?)) RETURNING ordering_key`,
-        JSON.stringify(seqs),
+        JSON.stringify(seqs.filter((seq) => seq > this.#purgedSeq)),
       );
       const keys = [...rows].map((row) => ({ orderingKey: row.ordering_key ?? undefined }));
       for (const key of keysOf(keys)) this.#groups.update(key, 0, window);
@@ -527,7 +541,7 @@ export class MessageStore {
         WHERE seq IN (SELECT value FROM json_each(?)) RETURNING ordering_key`,
       JSON.stringify(seqs),
     );
-    for (const row of rows) if (row.ordering_key !== null) count(touched, row.ordering_key, 1);
+    for (const row of rows) if (row.ordering_key !== null) tally(touched, row.ordering_key, 1);
   }
 
   #remove(seqs: number[], touched: Map<string, number>): void {
@@ -537,7 +551,7 @@ export class MessageStore {
       if (row.seq <= this.#purgedSeq) continue;
       removed++;
       bytes += row.bytes;
-      if (row.ordering_key !== null) count(touched, row.ordering_key, 1);
+      if (row.ordering_key !== null) tally(touched, row.ordering_key, 1);
     }
     this.#add(-removed, -bytes);
   }
@@ -579,7 +593,7 @@ const keysOf = (messages: Pick<TakenMessage, "orderingKey">[]): Set<string> =>
 
 const cloneKey = (seq: number): string => `v8/${seq}`;
 
-function count(counts: Map<string, number>, key: string, by: number): void {
+function tally(counts: Map<string, number>, key: string, by: number): void {
   counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
@@ -587,8 +601,8 @@ function count(counts: Map<string, number>, key: string, by: number): void {
 // delivered alone, so that others do not share its fate.
 const SUSPICIOUS_CUTS = 3;
 
-function apart(rows: { seq: number; cut: number }[]): number[] {
-  const suspicious = rows.findIndex(({ cut }) => cut >= SUSPICIOUS_CUTS);
+function apart(rows: { seq: number; cuts: number }[]): number[] {
+  const suspicious = rows.findIndex(({ cuts }) => cuts >= SUSPICIOUS_CUTS);
   const kept = suspicious < 0 ? rows : rows.slice(0, Math.max(1, suspicious));
   return kept.map(({ seq }) => seq);
 }

@@ -95,7 +95,7 @@ export class QueueObject extends DurableObject<Env> {
     const now = Date.now();
     const until = now + Math.max(visibilityTimeoutMs, 1);
     const messages = this.#store.lease(batchSize, now, until, windowOf(consumer));
-    this.#schedule(now);
+    this.#look();
     return {
       backlogCount: this.#store.count,
       messages: messages.map(({ id, timestamp, attempts, contentType, body, leaseId }) => {
@@ -215,9 +215,10 @@ export class QueueObject extends DurableObject<Env> {
     if (this.#store.purging) this.ctx.waitUntil(this.#removePurged());
     this.#dropExpired(setup, now);
     this.#store.endLeases(now, consumer?.settings.max_retries ?? Infinity, windowOf(consumer));
-    this.#delivery.startReady(setup, now);
-    if (this.#store.hasGivenUp) this.ctx.waitUntil(this.#deadLetters.bury(setup));
-    this.#schedule(now);
+    const deliverAt = this.#delivery.startReady(setup, now);
+    const hasGivenUp = this.#store.hasGivenUp;
+    if (hasGivenUp) this.ctx.waitUntil(this.#deadLetters.bury(setup));
+    this.#schedule(setup, now, deliverAt, hasGivenUp ? this.#deadLetters.nextDue(now) : undefined);
   }
 
   #dropExpired({ queue, consumer }: QueueSetup, now: number): void {
@@ -226,6 +227,8 @@ export class QueueObject extends DurableObject<Env> {
     const storedBefore = now - queue.settings.message_retention_period * 1000;
     const count = this.#store.expire(storedBefore, windowOf(consumer));
     if (count === 0) return;
+    // There may be more.
+    this.#expiredAt = 0;
     const reason = "message_retention_period is over";
     log("warn", "messages_dropped", {
       account: queue.accountId,
@@ -235,19 +238,19 @@ export class QueueObject extends DurableObject<Env> {
     });
   }
 
-  #schedule(now: number): void {
-    const setup = this.#setup.current;
-    if (!setup || (this.#store.count === 0 && !this.#store.purging)) return;
+  #schedule({ queue }: QueueSetup, now: number, ...times: (number | undefined)[]): void {
+    if (this.#store.count === 0 && !this.#store.purging) return;
     // One that comes too early looks and finds out; to move it each time would cost a write.
     if (this.#alarmAt !== undefined && this.#alarmAt <= now + MIN_ALARM_MS) return;
-    const retentionMs = setup.queue.settings.message_retention_period * 1000;
+    const retentionMs = queue.settings.message_retention_period * 1000;
     const due = Math.min(
       now + LOOK_EVERY_MS[this.#delivery.isDelivering ? "delivering" : "idle"],
-      this.#delivery.nextDue(setup, now) ?? Infinity,
       this.#store.nextLeaseEnd() ?? Infinity,
-      this.#deadLetters.nextDue(now) ?? Infinity,
-      Math.max((this.#store.oldestStoredAt() ?? now) + retentionMs, this.#expiredAt) +
-        EXPIRY_EVERY_MS,
+      ...times.map((time) => time ?? Infinity),
+      Math.max(
+        (this.#store.oldestStoredAt() ?? now) + retentionMs + 1,
+        this.#expiredAt + EXPIRY_EVERY_MS,
+      ),
     );
     const at = Math.max(due, now + MIN_ALARM_MS);
     if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;

@@ -20,17 +20,17 @@ const MAX_RUNNING = 200;
 const MAX_RUNNING_PER_SCRIPT = 20;
 /** How often a run is begun that each time is cut short. */
 const MAX_TRIES = 10;
-/** Before a run that was cut short is repeated: this long at first, then twice as long each time. */
+/** Before a run that was cut short is repeated: about this long, then twice as long each time. */
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
 /** Until a run is tried again for which the executor had no capacity. */
 const BUSY_PAUSE_MS = 1_000;
-/** Runs that are over, per cron: what `wrangler` users look back at. */
+/** Runs that are over, per cron, for looking back. */
 const KEPT_RUNS = 100;
 /** While something is under way the object comes back this often, should its process end meanwhile. */
 const HEARTBEAT_MS = 10_000;
-// Crons looked at before others get their turn.
-const BATCH_SIZE = 20;
+// Crons looked at before others get their turn: some 20 ms of work, and one write to the disk.
+const BATCH_SIZE = 200;
 
 /**
  * All schedules, in one object. Its table of crons follows the catalog; each slot becomes a row in the
@@ -108,11 +108,10 @@ export class SchedulerObject extends DurableObject<Env> {
     const existing = await existingScripts(db, known);
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
-      const key = ({ scriptId, cron }: ScheduledCron): string => `${scriptId} ${cron}`;
-      const before = new Map(this.#store.crons(scriptId).map((cron) => [key(cron), cron]));
+      const before = new Map(this.#store.crons(scriptId).map((cron) => [keyOf(cron), cron]));
       for (const cron of wanted) {
-        const same = before.get(key(cron));
-        before.delete(key(cron));
+        const same = before.get(keyOf(cron));
+        before.delete(keyOf(cron));
         if (same?.catchUp === cron.catchUp && same.scriptName === cron.scriptName) continue;
         this.#store.setCron(cron, same ? undefined : nextSlot(cron, now));
       }
@@ -142,6 +141,8 @@ export class SchedulerObject extends DurableObject<Env> {
   #take(cron: WaitingCron, now: number): void {
     try {
       const { slot, nextAt } = toStep(parseCron(cron.cron), cron.nextAt, now, cron.catchUp);
+      // Without room for its runs a worker misses slots, too, and they must not pile up.
+      if (cron.catchUp !== "all") this.#store.passOverRuns(cron, now);
       if (slot !== undefined) this.#store.addRun(cron, slot, isMissed(slot, now), now);
       this.#store.setNextAt(cron, nextAt);
     } catch (error) {
@@ -180,12 +181,20 @@ export class SchedulerObject extends DurableObject<Env> {
     else this.#running.delete(run.scriptId);
     this.#runningCount--;
     if (!ended) this.#repeat(run);
-    else if (ended.outcome === "busy") this.#store.postponeRun(id, Date.now() + BUSY_PAUSE_MS);
+    else if (ended.outcome === "busy") this.#postpone(run);
     else this.#store.endRun(run, Date.now(), ended.outcome, ended.error, KEPT_RUNS);
     // The next slot of a cron that is caught up is made into a run only now.
     if (run.caughtUp) return this.#proceed();
     this.#begin();
     if (!ended || ended.outcome === "busy") await this.#setAlarm();
+  }
+
+  /** There was no room for the run: it waits as if it had not been tried. */
+  #postpone(run: CronRun): void {
+    const now = Date.now();
+    if (this.#store.hasCron(run.scriptId, run.cron)) {
+      this.#store.postponeRun(run.id, now + BUSY_PAUSE_MS);
+    } else this.#store.endRun(run, now, "canceled", "The cron was removed", KEPT_RUNS);
   }
 
   /** A run was cut short: it waits to be run again, or is over if it must not. */
@@ -201,7 +210,8 @@ export class SchedulerObject extends DurableObject<Env> {
       return end("canceled", "Cut short, and its cron was removed");
     }
     const pauseMs = Math.min(MIN_PAUSE_MS * 2 ** (run.tries - 1), MAX_PAUSE_MS);
-    this.#store.repeatRun(id, now + pauseMs);
+    // Runs that ended together, perhaps by the fault of one of them, begin again apart.
+    this.#store.repeatRun(id, now + Math.round(pauseMs * (0.5 + Math.random())));
   }
 
   async #setAlarm(): Promise<void> {
@@ -212,6 +222,8 @@ export class SchedulerObject extends DurableObject<Env> {
     else await this.ctx.storage.deleteAlarm();
   }
 }
+
+const keyOf = ({ scriptId, cron }: ScheduledCron): string => `${scriptId} ${cron}`;
 
 function nextSlot({ cron, scriptName }: ScheduledCron, now: number): number | undefined {
   try {

@@ -37,8 +37,8 @@ const SCHEMA = `
   );
   CREATE INDEX IF NOT EXISTS crons_by_slot ON crons (next_at);
   CREATE INDEX IF NOT EXISTS unfinished_runs ON runs (due_at) WHERE ended_at IS NULL;
-  CREATE INDEX IF NOT EXISTS caught_up_runs ON runs (script_id, cron)
-    WHERE ended_at IS NULL AND caught_up;
+  CREATE INDEX IF NOT EXISTS unfinished_runs_by_cron ON runs (script_id, cron)
+    WHERE ended_at IS NULL;
   CREATE INDEX IF NOT EXISTS runs_by_account ON runs (account_id, id);
 `;
 
@@ -109,6 +109,18 @@ export class CronStore {
     this.#sql.exec(
       `UPDATE runs SET due_at = NULL, ended_at = ?, outcome = 'canceled', error = 'The cron was removed'
        WHERE script_id = ? AND cron = ? AND ended_at IS NULL AND due_at IS NOT NULL`,
+      now,
+      scriptId,
+      cron,
+    );
+  }
+
+  /** The cron's runs that have not begun yet are over. */
+  passOverRuns({ scriptId, cron }: ScheduledCron, now: number): void {
+    this.#sql.exec(
+      `UPDATE runs SET due_at = NULL, ended_at = ?, outcome = 'canceled',
+         error = 'Not begun before the next slot came'
+       WHERE script_id = ? AND cron = ? AND ended_at IS NULL AND due_at IS NOT NULL AND tries = 0`,
       now,
       scriptId,
       cron,

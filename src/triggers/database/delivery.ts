@@ -5,7 +5,7 @@ import { toMessage } from "./message.ts";
 import type { Outbox } from "./outbox.ts";
 
 // The alarm is for what a crash cuts short; otherwise changes leave at once.
-const SAFETY_MS = 10_000;
+const SAFETY_MS = 3_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -38,7 +38,7 @@ export class Delivery {
     void this.#ctx.storage.setAlarm(Date.now() + SAFETY_MS);
   }
 
-  /** To be called after it. Queues that have failed are left to the alarm. */
+  /** To be called after it, and only then. Queues that have failed are left to the alarm. */
   start(): void {
     const last = this.#outbox.lastSequence();
     if (last === this.#known) return;
@@ -54,11 +54,14 @@ export class Delivery {
     this.#alarmIsSet = false;
     const queueIds = await this.#whenIdle(() => this.#outbox.waitingQueues());
     await Promise.all(queueIds.map((queueId) => this.#serve(queueId)));
-    if (this.#outbox.waitingQueues().length === 0) return;
-    const failures = Math.min(...this.#failures.values());
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS);
-    await this.#ctx.storage.setAlarm(Date.now() + pause);
-    this.#alarmIsSet = true;
+    // Not within the transaction of an import, with which it could be undone.
+    await this.#whenIdle(() => {
+      if (this.#outbox.waitingQueues().length === 0) return;
+      const failures = Math.min(...this.#failures.values());
+      const pause = Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS);
+      void this.#ctx.storage.setAlarm(Date.now() + pause);
+      this.#alarmIsSet = true;
+    });
   }
 
   #serve(queueId: string): Promise<void> {
@@ -70,6 +73,8 @@ export class Delivery {
   async #deliver(queueId: string): Promise<void> {
     try {
       for (;;) {
+        // Whoever made the changes gets an answer first, and others their turn between pages.
+        await scheduler.wait(1);
         const page = await this.#whenIdle(() => this.#outbox.page(queueId));
         if (!page) break;
         const { feed, changes, last } = page;

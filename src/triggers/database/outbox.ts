@@ -30,15 +30,17 @@ export interface Page {
   last: number;
 }
 
-// Changes that go to a queue in one call, and what their rows may come to in bytes.
+// Changes that go to a queue in one call, and what their rows may come to in bytes: more than any one
+// of them can have.
 const PAGE_ROWS = 500;
-const PAGE_BYTES = 2_000_000;
+const PAGE_BYTES = 4_000_000;
 
 const FEED_KEY = "feed";
 // The last number given when the last subscription ended.
 const LAST_SEQUENCE_KEY = "last_sequence";
 
-const SCHEMA_STATEMENT = /^(?:CREATE|ALTER|DROP)\b/i;
+// Not DROP: what refers to the rows of a table that goes may go, too, and is told of.
+const TABLE_STATEMENT = /^(?:CREATE|ALTER)\b/i;
 const READ_STATEMENT = /^(?:SELECT|VALUES|EXPLAIN|PRAGMA)\b/i;
 const OUTBOX_NAME = new RegExp(`\\b${OUTBOX}\\b`, "i");
 const TEXT_LITERAL = /'(?:[^']|'')*'/g;
@@ -62,18 +64,25 @@ export class Outbox {
     this.refresh();
   }
 
-  /** Number of the last change. It grows by one with each row that a trigger writes. */
+  /** SQL for the number of the last change. It grows by one with each row that a trigger writes. */
+  get sequenceSql(): string {
+    return this.#feed ? `(SELECT max(seq) FROM ${OUTBOX})` : "0";
+  }
+
+  /** Number of the last change; 0 without subscriptions. */
   lastSequence(): number {
     if (!this.#feed) return 0;
-    return this.#sql.exec<{ seq: number }>(`SELECT max(seq) AS seq FROM ${OUTBOX}`).one().seq;
+    return this.#sql.exec<{ seq: number }>(`SELECT ${this.sequenceSql} AS seq`).one().seq;
   }
 
   /** Replaces all subscriptions. Needs a transaction around it. */
   subscribe(feed: Feed): void {
-    const last = this.#feed ? this.lastSequence() : (this.#storage.kv.get(LAST_SEQUENCE_KEY) ?? 0);
+    const last = this.#feed
+      ? this.lastSequence()
+      : (this.#storage.kv.get<number>(LAST_SEQUENCE_KEY) ?? 0);
     if (this.#feed) this.#dropTriggers();
     if (feed.subscriptions.length === 0) {
-      this.#remove(last as number);
+      this.#remove(last);
       return;
     }
     if (!this.#feed) {
@@ -86,7 +95,7 @@ export class Outbox {
     const known = this.#feed?.subscriptions ?? [];
     const subscriptions = feed.subscriptions.map((subscription) => {
       const same = known.find((other) => isSame(subscription, other));
-      return { ...subscription, after: same?.after ?? (last as number) };
+      return { ...subscription, after: same?.after ?? last };
     });
     this.#createTriggers(subscriptions);
     this.#keep({ ...feed, subscriptions });
@@ -100,7 +109,7 @@ export class Outbox {
 
   /**
    * Runs a statement, which may be several in one text. A table must not change under its triggers,
-   * which name its columns: they are taken away before and made anew after, in the order that has them
+   * which name its columns: they are taken away before and made anew after. Being the newest then, they
    * run before the user's own. Throws for what would change the outbox.
    */
   exec({ sql, params }: Statement, mayChangeSchema: boolean): Cursor {
@@ -114,13 +123,11 @@ export class Outbox {
     for (const [index, statement] of statements.entries()) {
       if (!READ_STATEMENT.test(statement)) refuseReserved(statement);
       cursor?.toArray();
-      const changesSchema = SCHEMA_STATEMENT.test(statement);
-      if (changesSchema) this.#dropTriggers();
+      const changesTables = TABLE_STATEMENT.test(statement);
+      if (changesTables) this.#dropTriggers();
       cursor = this.#sql.exec(statement, ...(index === statements.length - 1 ? params : []));
-      if (changesSchema) {
-        this.#createTriggers(this.#feed.subscriptions);
-        this.refresh();
-      }
+      if (changesTables) this.#createTriggers(this.#feed.subscriptions);
+      this.refresh();
     }
     return cursor ?? this.#sql.exec(sql, ...params);
   }

@@ -13,6 +13,9 @@ const wrong = <T>(value: unknown): T => value as T;
 const failed = (method: string, position: number, type: string): string =>
   `Failed to execute '${method}' on 'WorkerQueue': parameter ${position} is not of type '${type}'.`;
 
+const requires = (type: string, wanted: string, given: string): string =>
+  `Content Type "${type}" requires a value of type ${wanted}, but received: ${given}`;
+
 const typeError = (run: () => unknown, message: string): Promise<void> =>
   rejects(run, "TypeError", message);
 
@@ -122,8 +125,6 @@ const sending: Record<string, Case> = {
   async "bodies must be what their content type says"({ QUEUE }) {
     const send = (body: unknown, contentType: string): Promise<unknown> =>
       QUEUE.send(body, { contentType: contentType as QueueContentType });
-    const requires = (type: string, wanted: string, given: string): string =>
-      `Content Type "${type}" requires a value of type ${wanted}, but received: ${given}`;
     await typeError(() => send(1, "text"), requires("text", "string", "number"));
     await typeError(() => send("x", "bytes"), requires("bytes", "ArrayBufferView", "string"));
     await typeError(
@@ -218,8 +219,17 @@ const arriving: Record<string, Case> = {
       deepEqual([kind, body], expected);
     }
   },
+  async "a text with a NUL arrives whole"(env) {
+    await env.QUEUE.send("marked-nul\0 and more", { contentType: "text" });
+    equal((await arrival(env, "marked-nul")).body, "marked-nul\0 and more");
+  },
 };
 
 export const cases: Record<string, Case> = { ...sending, ...arriving };
 
-export const differences: Differences = {};
+export const differences: Differences = {
+  "a text with a NUL arrives whole": {
+    on: "miniflare",
+    why: "Miniflare ends a text at a NUL",
+  },
+};

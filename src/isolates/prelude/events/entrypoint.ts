@@ -15,8 +15,7 @@ type Handler = (event: unknown, env: unknown, ctx: unknown) => unknown;
 type EntrypointClass = new (ctx: unknown, env: unknown) => Record<string, Handler>;
 
 // https://developers.cloudflare.com/workers/configuration/compatibility-flags/#queue-consumers-dont-wait-for-ctxwaituntil-to-resolve
-const WAITS_FOR_WAIT_UNTIL =
-  !Cloudflare.compatibilityFlags["queue_consumer_no_wait_for_wait_until"];
+const QUEUE_WAITS = !Cloudflare.compatibilityFlags["queue_consumer_no_wait_for_wait_until"];
 
 /** Calls the default export's handlers and tells how they ended. It is called by the platform only. */
 export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
@@ -34,7 +33,8 @@ export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
 
   /** The handler has ended when its promise and all that it gave to `ctx.waitUntil` have. */
   async #run(name: "queue" | "scheduled", toEvent: () => object): Promise<HandlerReport> {
-    const { ctx, settled } = trackWaitUntil(this.ctx);
+    const waits = name === "scheduled" || QUEUE_WAITS;
+    const { ctx, settled } = waits ? trackWaitUntil(this.ctx) : untracked(this.ctx);
     try {
       const handlers = handlersOf(this.ctx, ctx, this.env);
       if (typeof handlers?.[name] !== "function") {
@@ -45,7 +45,6 @@ export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
       await settled();
       return { error: toHandlerError(error) };
     }
-    if (name === "queue" && !WAITS_FOR_WAIT_UNTIL) return {};
     const error = await settled();
     return error === undefined ? {} : { error: toHandlerError(error) };
   }
@@ -63,15 +62,20 @@ function handlersOf(
   return instance;
 }
 
-/** `settled` resolves when all work given to `waitUntil` has ended: with what failed first, if any. */
-function trackWaitUntil(own: ExecutionContext): {
+interface Tracked {
   ctx: ExecutionContext;
   settled: () => Promise<unknown>;
-} {
+}
+
+const untracked = (ctx: ExecutionContext): Tracked => ({ ctx, settled: async () => undefined });
+
+/** `settled` resolves when all work given to `waitUntil` has ended: with what failed first, if any. */
+function trackWaitUntil(own: ExecutionContext): Tracked {
   const pending: Promise<unknown>[] = [];
   const waitUntil = (promise: Promise<unknown>): void => {
     pending.push(promise);
-    own.waitUntil(promise);
+    // What fails is told once, by `settled`.
+    own.waitUntil(Promise.resolve(promise).catch(() => undefined));
   };
   const ctx = new Proxy(own, {
     get(target, name) {
