@@ -276,7 +276,7 @@ describe("an upload is refused by the name of the field", () => {
     ["assets.jwt", { assets: { jwt: "x", config: {} } }],
     ["containers", { containers: [{ class_name: "C" }] }],
     ["tail_consumers", { tail_consumers: [{ service: "tail" }] }],
-    ["limits.cpu_ms", { limits: { cpu_ms: 50 } }],
+    ["limits.subrequests", { limits: { subrequests: 50 } }],
     ["binding B of type d1 must have a valid `id` specified", binding("d1")],
     ["binding B of type d1 must have a valid `id` specified", binding("d1", { id })],
   ])("%s", async (field, metadata) => {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { AT_ONCE } from "../pipeline/flight-layout.ts";
 import { cpuTimeOf } from "./cpu-time.ts";
 import { FlightReader, type Flight } from "./flight-reader.ts";
 import { log } from "./log.ts";
@@ -20,6 +21,9 @@ const BOOT_CPU_MS = 2_000;
 const STARVED_LIMITS = 5;
 /** A process that neither answers nor works for so many looks is given up as well. */
 const FROZEN_LOOKS = 100;
+const FADE = 0.8;
+/** Moves of one invocation: its beginning, its response and its end. */
+const MOVES_EACH = 3;
 
 /** What is known of the process that runs at the moment. */
 interface Watched {
@@ -31,6 +35,8 @@ interface Watched {
   cpuAtMove: number;
   cpuAtLook: number;
   moves: number | undefined;
+  /** Moves lately, and the CPU time that they took; older ones count less. */
+  lately: { moves: number; cpuMs: number };
   frozenLooks: number;
 }
 
@@ -90,6 +96,7 @@ export class CpuWatchdog {
             cpuAtMove: BOOT_CPU_MS,
             cpuAtLook: 0,
             moves: undefined,
+            lately: { moves: 0, cpuMs: 0 },
             frozenLooks: 0,
           };
   }
@@ -98,8 +105,13 @@ export class CpuWatchdog {
     const cpu = cpuTimeOf(watched.pid);
     if (cpu === undefined) return;
     const moves = watched.reader?.moves();
-    if (moves !== watched.moves) watched.cpuAtMove = cpu;
-    watched.moves = moves;
+    if (moves !== watched.moves) {
+      const { lately } = watched;
+      lately.moves = lately.moves * FADE + ((moves ?? 0) - (watched.moves ?? 0));
+      lately.cpuMs = lately.cpuMs * FADE + Math.max(0, cpu - watched.cpuAtMove);
+      watched.moves = moves;
+      watched.cpuAtMove = cpu;
+    }
     const worked = cpu - watched.cpuAtLook >= ASK_AFTER_CPU_MS;
     watched.cpuAtLook = cpu;
     // An idle one is asked only now and then.
@@ -110,15 +122,19 @@ export class CpuWatchdog {
     const starvedMs = cpu - watched.cpuAtAnswer;
     const frozen = watched.frozenLooks >= FROZEN_LOOKS;
     if (stuckMs < MIN_LIMIT_MS && starvedMs < STARVED_LIMITS * MIN_LIMIT_MS && !frozen) return;
-    const limitMs = this.#limitOf(watched.reader?.read() ?? []);
+    const limitMs = this.#limitOf(watched, watched.reader?.read() ?? []);
     if (stuckMs < limitMs && starvedMs < STARVED_LIMITS * limitMs && !frozen) return;
     await this.#end(watched, Math.max(stuckMs, starvedMs));
   }
 
-  #limitOf(flights: Flight[]): number {
+  #limitOf({ lately }: Watched, flights: Flight[]): number {
     const limits = flights.map(({ cpuMs }) => cpuMs);
     const largest = limits.length > 0 ? Math.max(...limits) : this.#defaultCpuMs;
-    return Math.max(largest, MIN_LIMIT_MS) + TOLERANCE_MS;
+    // Many that came at the same moment may be answered one after the other with no pause.
+    const begun = flights.filter(({ lingers }) => !lingers).length;
+    const usual = begun > 1 && lately.moves > 0 ? lately.cpuMs / lately.moves : 0;
+    const together = 2 * usual * MOVES_EACH * Math.min(begun, AT_ONCE);
+    return Math.max(largest, MIN_LIMIT_MS) + TOLERANCE_MS + together;
   }
 
   async #ask(watched: Watched): Promise<void> {

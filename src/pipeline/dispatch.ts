@@ -20,6 +20,7 @@ import { forwardedHeaders } from "./headers.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { invokeFetch, invokeRpc, type Entrypoint } from "./invoke.ts";
 import { inTurn, laneOf, LaneEndedError, NoTurnError, passOn, type LaneCall } from "./lanes.ts";
+import { mustWait, nextMoment, waitForMoment } from "./pace.ts";
 import { describe, type Invocation, type Outcome } from "./record.ts";
 import { matchRoute, pickVersion, resolveHost } from "./resolve.ts";
 import { trackBody } from "./track-body.ts";
@@ -73,6 +74,7 @@ export async function dispatchFetch(
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
   const lane = laneOf(target, version, env);
   if (lane) return fetchInLane(lane, { id, target, version, entrypoint }, request, env, ctx);
+  if (mustWait()) await waitForMoment();
 
   let acquired: Acquired;
   try {
@@ -96,6 +98,7 @@ export async function dispatchFetch(
       ctx,
     );
     move();
+    nextMoment();
     invocation.status = response.status;
     // Where no tail sees the end the dispatcher must.
     return hasTail(isolate, env)

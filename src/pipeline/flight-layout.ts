@@ -15,6 +15,9 @@ export const SLOT_BYTES = 32;
 /** More than may be in flight in one executor: see the limits in `admit.ts`. */
 export const SLOTS = 8_192;
 
+/** Most invocations that are begun before anything else gets its turn; see `pace.ts`. */
+export const AT_ONCE = 32;
+
 /** What a slot is used for. */
 export const FREE = 0;
 /** Code of the script is being run, or may be run at any moment. */
