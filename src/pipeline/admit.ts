@@ -30,24 +30,3 @@ export function left(target: ScriptTarget): void {
   if (count > 0) inFlight.set(target.scriptId, count);
   else inFlight.delete(target.scriptId);
 }
-
-/** Raised inside a body that had no length and turned out too large. */
-export class BodyTooLargeError extends Error {
-  override readonly name = "BodyTooLargeError";
-}
-
-/** The request with its body cut off, as an error, where a body without length passes the limit. */
-export function limitBody(request: Request): Request {
-  if (!request.body || request.headers.has("content-length")) return request;
-  let bytes = 0;
-  const counter = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller): void {
-      bytes += chunk.byteLength;
-      if (bytes > MAX_BODY_BYTES) {
-        controller.error(new BodyTooLargeError(`body: more than ${MAX_BODY_BYTES} bytes`));
-      } else controller.enqueue(chunk);
-    },
-  });
-  // oxlint-disable-next-line unicorn/no-invalid-fetch-options -- the method is the request's own
-  return new Request(request, { body: request.body.pipeThrough(counter) });
-}

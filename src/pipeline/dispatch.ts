@@ -10,7 +10,7 @@ import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
 import { acquire, type Acquired } from "./acquire.ts";
-import { admit, BodyTooLargeError, left, limitBody, MAX_BODY_BYTES } from "./admit.ts";
+import { admit, left, MAX_BODY_BYTES } from "./admit.ts";
 import { enterDepth } from "./calls.ts";
 import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
@@ -20,6 +20,7 @@ import { forwardedHeaders } from "./headers.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { invokeFetch, invokeRpc, type Entrypoint } from "./invoke.ts";
 import { inTurn, laneOf, LaneEndedError, NoTurnError, passOn, type LaneCall } from "./lanes.ts";
+import { BodyIncompleteError, BodyTooLargeError, limitBody } from "./limit-body.ts";
 import { mustWait, nextMoment, waitForMoment } from "./pace.ts";
 import { describe, type Invocation, type Outcome } from "./record.ts";
 import { matchRoute, pickVersion, resolveHost } from "./resolve.ts";
@@ -128,8 +129,7 @@ async function fetchInLane(
 ): Promise<Response> {
   const { id, target, version } = call;
   const invocation = describe(id, "fetch", target, version);
-  const pass = (): Promise<Response> =>
-    passOn(lane, call, forwardedHeaders(limitBody(request), id, env));
+  const pass = (): Promise<Response> => passOn(lane, call, forwardedHeaders(request, id, env));
   try {
     return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
   } catch (error) {
@@ -228,6 +228,9 @@ function explain(error: unknown, id: string, isolate: Isolate): [Outcome, PageEr
   }
   if (error instanceof Error && error.name === BodyTooLargeError.name) {
     return ["canceled", errors.bodyTooLarge(MAX_BODY_BYTES)];
+  }
+  if (error instanceof Error && error.name === BodyIncompleteError.name) {
+    return ["canceled", errors.bodyIncomplete];
   }
   return ["exception", errors.workerThrew(id)];
 }

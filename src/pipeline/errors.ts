@@ -12,6 +12,13 @@ export function hostUnknown(domain: string, port: string | undefined): PageError
   };
 }
 
+export const targetInvalid: PageError = {
+  status: 400,
+  code: "invalid_target",
+  title: "Bad request",
+  detail: "The request needs a path, and a Host header with a host and nothing else.",
+};
+
 export const pathUnknown: PageError = {
   status: 404,
   code: "route_not_found",
@@ -65,6 +72,13 @@ export const bodyTooLarge = (limitBytes: number): PageError => ({
   title: "Request body too large",
   detail: `A request's body may have at most ${limitBytes} bytes.`,
 });
+
+export const bodyIncomplete: PageError = {
+  status: 400,
+  code: "body_incomplete",
+  title: "Request body incomplete",
+  detail: "The request's body broke off before its end, or its encoding was wrong.",
+};
 
 export const tooManyInFlight = (limit: number): PageError => ({
   status: 429,

@@ -5,7 +5,10 @@ import { metrics } from "../observe/metrics.ts";
 import { stateOf } from "../roles/contract.ts";
 import { dispatchRequest } from "./dispatch.ts";
 import { errorPage } from "./error-page.ts";
-import { hostUnknown, stateUnavailable } from "./errors.ts";
+import { hostUnknown, stateUnavailable, targetInvalid } from "./errors.ts";
+
+// What a host cannot have in it, but what would make another URL of the request's.
+const NOT_IN_HOSTS = /[\s/?#@\\,<>]/;
 
 /** Every request from outside: the platform's own paths on its own hosts, all else to workers. */
 export function serve(
@@ -17,6 +20,10 @@ export function serve(
   const { url } = request;
   const schemeEnd = url.indexOf("://");
   const pathStart = url.indexOf("/", schemeEnd + 3);
+  // `OPTIONS *` has no path; no other request should be without.
+  if (pathStart < 0 || NOT_IN_HOSTS.test(request.headers.get("host") ?? "")) {
+    return errorPage(targetInvalid, request);
+  }
   const scheme = url.slice(0, schemeEnd);
   const host = hostname(url.slice(schemeEnd + 3, pathStart));
   const pathAndQuery = url.slice(pathStart);
