@@ -137,6 +137,8 @@ export function workerOf(isolate: Isolate, env: Env, ctx: ExecutionContext): Wor
       ...graph,
       env: toEnvironment(source, isolate.name, ctx),
       globalOutbound: egressOf(source, isolate.name, ctx),
+      // Cloudflare holds to it; on an own machine the supervisor does.
+      ...(isolate.version.cpuMs !== undefined && { limits: { cpuMs: isolate.version.cpuMs } }),
     };
     return hasTail(isolate, env) ? { ...code, tails: [tailFor(isolate, ctx)] } : code;
   });
