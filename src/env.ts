@@ -41,6 +41,10 @@ export interface Env {
   MAYFLY_DOMAIN: string;
   /** Port that clients see, put into addresses that the API prints; empty for the scheme's own. */
   MAYFLY_PORT?: string;
+  /** State: scheme of the addresses that the API prints; at the edge always https. */
+  MAYFLY_SCHEME?: "http" | "https";
+  /** Executor: addresses and networks, separated by commas, whose word about their clients is taken. */
+  MAYFLY_TRUSTED_PROXIES?: string;
   /** Subdomain of the default account. */
   MAYFLY_SUBDOMAIN: string;
   /** Id of the default account, 32 hex digits; without it one is made and kept in the catalog. */

@@ -47,11 +47,12 @@ interface AddressSettings {
   MAYFLY_RUNTIME: "edge" | "workerd";
   MAYFLY_DOMAIN: string;
   MAYFLY_PORT?: string;
+  MAYFLY_SCHEME?: "http" | "https";
 }
 
-/** Where a script is found. TLS is the edge's; an own machine has it from a proxy before it. */
+/** Where a script is found. */
 export function scriptUrl(env: AddressSettings, scriptName: string, subdomain: string): string {
-  const scheme = env.MAYFLY_RUNTIME === "edge" ? "https" : "http";
+  const scheme = env.MAYFLY_RUNTIME === "edge" ? "https" : (env.MAYFLY_SCHEME ?? "http");
   return `${scheme}://${scriptName}.${authority(env, subdomain)}`;
 }
 

@@ -9,7 +9,7 @@ export const LINK_LIFETIME_MS = 60 * 60 * 1000;
 
 /**
  * A link that needs no token: whoever has it may, for an hour, do what the method says with this
- * object of the platform's bucket and nothing else. Its host is the one that was asked for it.
+ * object of the platform's bucket and nothing else. Its scheme and host are those that were asked for it.
  */
 export async function createLink(
   c: Context<ControlEnv>,
@@ -18,6 +18,7 @@ export async function createLink(
 ): Promise<string> {
   const expires = String(Date.now() + LINK_LIFETIME_MS);
   const link = new URL(`/client/v4/links/${key}`, c.req.url);
+  link.protocol = c.req.header("x-forwarded-proto") ?? link.protocol;
   link.searchParams.set("expires", expires);
   link.searchParams.set("signature", await signLink(c.env, method, key, expires));
   return link.href;

@@ -1,10 +1,12 @@
 # The executor: runs users' code behind the public socket. Addresses and the platform's settings come
 # from the supervisor, on the command line and in the environment (workerd-process.ts), which also
-# repeats the lines that end in "each shard" for those that there are besides the first.
+# repeats the lines that end in "each shard" for those that there are besides the first. Lanes are the same
+# without a public socket, and without the lines that say so.
 @0xd1c5a3b7e9f04826;
 
 using Workerd = import "/workerd/workerd.capnp";
 using Compatibility = import "compatibility.capnp";
+using Public = import "public.capnp"; # not in lanes
 
 const config :Workerd.Config = (
   services = [
@@ -15,7 +17,7 @@ const config :Workerd.Config = (
     (name = "long", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
   ],
   sockets = [
-    (name = "public", http = (), service = "mayfly"),
+    Public.socket, # not in lanes
     (name = "role", http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"), service = (name = "mayfly", entrypoint = "Executor")),
     (name = "ping", http = (), service = "mayfly"),
   ],
@@ -38,6 +40,7 @@ const mayfly :Workerd.Worker = (
     (name = "MAYFLY_RUNTIME", text = "workerd"),
     (name = "MAYFLY_DOMAIN", fromEnvironment = "MAYFLY_DOMAIN"),
     (name = "MAYFLY_PORT", fromEnvironment = "MAYFLY_PORT"),
+    (name = "MAYFLY_TRUSTED_PROXIES", fromEnvironment = "MAYFLY_TRUSTED_PROXIES"),
     (name = "MAYFLY_SUBDOMAIN", fromEnvironment = "MAYFLY_SUBDOMAIN"),
     (name = "MAYFLY_API_HOSTS", fromEnvironment = "MAYFLY_API_HOSTS"),
   ],

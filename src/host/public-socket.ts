@@ -1,4 +1,6 @@
 import { fork } from "node:child_process";
+import { request as requestHttp } from "node:http";
+import { request as requestHttps } from "node:https";
 import { join } from "node:path";
 import { HostError } from "./host-error.ts";
 import type { Settings } from "./settings.ts";
@@ -31,5 +33,29 @@ export function openPublicSocket({ bind, port }: Settings): Promise<PublicSocket
       };
       reject(new HostError(reasons[code ?? ""] ?? `PORT: ${port} cannot be opened: ${message}`));
     });
+  });
+}
+
+const ANSWER_WITHIN_MS = 5_000;
+
+/** Status and body of what is answered on the public socket. Rejects if nobody answers. */
+export function askPublicSocket({ bind, port, tls }: Settings, path: string): Promise<string> {
+  // No certificate names this address; nothing is sent that others must not know.
+  const request = tls ? requestHttps : requestHttp;
+  const options = {
+    host: { "0.0.0.0": "127.0.0.1", "::": "::1" }[bind] ?? bind,
+    port,
+    path,
+    agent: false,
+    rejectUnauthorized: false,
+    signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+  };
+  return new Promise((resolve, reject) => {
+    const asked = request(options, (response) => {
+      let text = `${response.statusCode} `;
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.once("end", () => resolve(text)).once("error", reject);
+    });
+    asked.once("error", reject).end();
   });
 }

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
+import { parseNetworks } from "../pipeline/networks.ts";
 import { HostError } from "./host-error.ts";
 import { ROOT } from "./paths.ts";
 
@@ -12,6 +13,10 @@ export interface Settings {
   portGiven: boolean;
   /** IP address that the public socket is bound to. */
   bind: string;
+  /** Files of the public socket's certificate and its key, as PEM; without them it speaks plain HTTP. */
+  tls: { cert: string; key: string } | undefined;
+  /** Addresses and networks of proxies that are believed. */
+  trustedProxies: string[];
   /** Data folder, absolute. */
   dataFolder: string;
   /** Root token, if it is not the one kept in the data folder. */
@@ -77,6 +82,13 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       "printable ASCII without spaces",
     ),
     domain: read("MAYFLY_DOMAIN", "localhost", parseHost, "a host name like example.com"),
+    tls: readTls(env),
+    trustedProxies: read(
+      "MAYFLY_TRUSTED_PROXIES",
+      [],
+      (text) => (parseNetworks(text) ? text.split(",").map((part) => part.trim()) : undefined),
+      "IP addresses and networks like 127.0.0.1 or 10.0.0.0/8, separated by commas",
+    ),
     zones: read("MAYFLY_ZONES", [], parseHosts, hosts),
     apiHosts: read("MAYFLY_API_HOSTS", [], parseHosts, hosts),
     executors: read(
@@ -120,6 +132,15 @@ const MIN_CPU_MS = 250;
 const MAX_CPU_MS = 300_000;
 const MAX_DRAIN_SECONDS = 900;
 
+function readTls(env: NodeJS.ProcessEnv): Settings["tls"] {
+  const [cert, key] = [env["MAYFLY_TLS_CERT"]?.trim(), env["MAYFLY_TLS_KEY"]?.trim()];
+  if (cert && key) return { cert: resolve(cert), key: resolve(key) };
+  if (!cert && !key) return undefined;
+  throw new HostError(
+    `${cert ? "MAYFLY_TLS_KEY" : "MAYFLY_TLS_CERT"}: is not set, must be the path of a PEM file, as ${cert ? "MAYFLY_TLS_CERT" : "MAYFLY_TLS_KEY"} is set`,
+  );
+}
+
 function parseNumber(text: string, min: number, max: number): number | undefined {
   const value = /^\d{1,6}$/.test(text) ? Number(text) : NaN;
   return value >= min && value <= max ? value : undefined;
@@ -153,5 +174,7 @@ export function apiAddress(settings: Settings): string {
   // "localhost" reaches both loopback addresses and whatever is bound to all of them.
   const local = ["127.0.0.1", "0.0.0.0", "::", "::1"].includes(settings.bind);
   const authority = local ? `localhost:${settings.port}` : publicAddress(settings);
-  return `http://${authority}/client/v4`;
+  return `${schemeOf(settings)}://${authority}/client/v4`;
 }
+export const schemeOf = ({ tls }: Settings): "http" | "https" => (tls ? "https" : "http");
+

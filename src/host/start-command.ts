@@ -1,5 +1,5 @@
 import { log } from "./log.ts";
-import { apiAddress, publicAddress, type Settings } from "./settings.ts";
+import { apiAddress, publicAddress, schemeOf, type Settings } from "./settings.ts";
 import { startPlatform } from "./supervisor.ts";
 
 /** `mayfly start`: runs the platform until a signal ends it. */
@@ -52,7 +52,7 @@ function onSignal(): Promise<string> {
 }
 
 const banner = (settings: Settings): string => `
-  Mayfly listens on   http://${publicAddress(settings)}
+  Mayfly listens on   ${schemeOf(settings)}://${publicAddress(settings)}
   Cloudflare API at   ${apiAddress(settings)}
   Data in             ${settings.dataFolder}
 

@@ -12,11 +12,12 @@ import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
-import { openPublicSocket } from "./public-socket.ts";
-import { apiAddress, publicAddress, type Settings } from "./settings.ts";
+import { askPublicSocket, openPublicSocket } from "./public-socket.ts";
+import { apiAddress, type Settings } from "./settings.ts";
 import { countShards, prepareShards, Shard } from "./shards.ts";
 import type { StateOptions } from "./state-options.ts";
 import { Suspects } from "./suspects.ts";
+import { openCertificate } from "./tls.ts";
 import { ping, Watchdog } from "./watchdog.ts";
 import { spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
 
@@ -51,6 +52,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const runtimeFolder = makeRuntimeFolder();
   const sockets = socketsIn(runtimeFolder, settings.executors, shardCount);
   writeConfiguration(runtimeFolder, shardCount);
+  const certificate = openCertificate(settings, runtimeFolder);
   const guardian = new Guardian(runtimeFolder);
 
   const options: StateOptions = {
@@ -61,7 +63,8 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     vars: {
       MAYFLY_RUNTIME: "workerd",
       MAYFLY_DOMAIN: settings.domain,
-      MAYFLY_PORT: String(settings.port),
+      MAYFLY_PORT: settings.port === (settings.tls ? 443 : 80) ? "" : String(settings.port),
+      MAYFLY_SCHEME: settings.tls ? "https" : "http",
       MAYFLY_SUBDOMAIN: SUBDOMAIN,
       MAYFLY_ACCOUNT_ID: credentials.accountId,
       MAYFLY_TOKEN: credentials.token,
@@ -113,6 +116,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
 
   const stop = async (drainMs = settings.drainMs): Promise<void> => {
     commands.close();
+    certificate?.stop();
     publicSocket.close();
     for (const watchdog of watchdogs) watchdog.stop();
     // The executors first: what they finish still needs state.
@@ -134,6 +138,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     await stop(0);
     throw error;
   }
+  certificate?.watch(reload);
   return { stop: () => stop() };
 }
 
@@ -161,19 +166,14 @@ async function untilReady(
   sockets: Sockets,
   processes: () => ManagedProcess[],
 ): Promise<void> {
-  const local = { "0.0.0.0": "127.0.0.1", "::": "[::1]" }[settings.bind];
-  const authority = local ? `${local}:${settings.port}` : publicAddress(settings);
   const deadline = Date.now() + READY_WITHIN_MS;
   let last = "no answer";
   while (Date.now() < deadline) {
     try {
       // State is the slowest: without it there is no use in asking.
       if ((await ping(sockets.statePing, 5_000)) !== "answered") throw new Error("no answer");
-      const response = await fetch(`http://${authority}/_mayfly/ready`, {
-        signal: AbortSignal.timeout(5_000),
-      });
-      if (response.status === 200) return;
-      last = `${response.status} ${await response.text()}`;
+      last = await askPublicSocket(settings, "/_mayfly/ready");
+      if (last.startsWith("200 ")) return;
     } catch {
       // Nobody listens yet.
     }

@@ -19,6 +19,8 @@ export function writeConfiguration(runtimeFolder: string, shards: number): void 
     const text = readFileSync(join(import.meta.dirname, file), "utf8");
     writeFileSync(join(runtimeFolder, file), repeatForShards(text, shards));
   }
+  const executor = readFileSync(join(runtimeFolder, "executor.capnp"), "utf8");
+  writeFileSync(join(runtimeFolder, "lane.capnp"), executor.replace(/^.*# not in lanes\n/gm, ""));
   const { date, flags } = readCompatibility();
   const lines = [
     "@0xc6b0d94f3e5a1872;",
@@ -52,12 +54,12 @@ export function spawnExecutor(
   settings: Settings,
 ): ChildProcess {
   const isLane = typeof serves === "string";
-  return spawnWorkerd(join(runtimeFolder, "executor.capnp"), {
+  const config = isLane ? "lane.capnp" : "executor.capnp";
+  return spawnWorkerd(join(runtimeFolder, config), {
     ...(!isLane && { accept: serves }),
     listen: {
       role: `unix:${own.role}`,
       ping: `unix:${own.ping}`,
-      ...(isLane && { public: `unix:${own.public}` }),
     },
     call: {
       state: `unix:${sockets.state}`,
@@ -70,6 +72,7 @@ export function spawnExecutor(
     env: {
       MAYFLY_DOMAIN: settings.domain,
       MAYFLY_PORT: String(settings.port),
+      MAYFLY_TRUSTED_PROXIES: settings.trustedProxies.join(","),
       MAYFLY_SUBDOMAIN: SUBDOMAIN,
       MAYFLY_API_HOSTS: settings.apiHosts.join(","),
       MAYFLY_LANE: isLane ? serves : "",

@@ -6,16 +6,18 @@ import { stateOf } from "../roles/contract.ts";
 import { dispatchRequest } from "./dispatch.ts";
 import { errorPage } from "./error-page.ts";
 import { hostUnknown, stateUnavailable, targetInvalid } from "./errors.ts";
+import { seenByProxy } from "./trusted-proxies.ts";
 
 // What a host cannot have in it, but what would make another URL of the request's.
 const NOT_IN_HOSTS = /[\s/?#@\\,<>]/;
 
 /** Every request from outside: the platform's own paths on its own hosts, all else to workers. */
 export function serve(
-  request: Request,
+  received: Request,
   env: Env,
   ctx: ExecutionContext,
 ): Response | Promise<Response> {
+  const request = env.MAYFLY_TRUSTED_PROXIES ? seenByProxy(received, env) : received;
   // The runtime has parsed and normalized the URL, so its parts can be cut out of the text.
   const { url } = request;
   const schemeEnd = url.indexOf("://");
@@ -38,6 +40,13 @@ function hostname(authority: string): string {
   return colon > authority.lastIndexOf("]") ? authority.slice(0, colon) : authority;
 }
 
+/** On the way to another process the URL's scheme is lost; links that the API makes need it. */
+function withScheme(request: Request): Request {
+  const forwarded = new Request(request);
+  forwarded.headers.set("x-forwarded-proto", request.url.slice(0, request.url.indexOf(":")));
+  return forwarded;
+}
+
 async function servePlatform(
   request: Request,
   pathAndQuery: string,
@@ -46,7 +55,9 @@ async function servePlatform(
 ): Promise<Response> {
   const path = pathAndQuery.split("?", 1)[0];
   try {
-    if (pathAndQuery.startsWith("/client/v4/")) return await stateOf(env, ctx).fetch(request);
+    if (pathAndQuery.startsWith("/client/v4/")) {
+      return await stateOf(env, ctx).fetch(withScheme(request));
+    }
     switch (path) {
       case "/_mayfly/health":
         return Response.json({ status: "ok" });

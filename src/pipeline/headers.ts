@@ -1,12 +1,13 @@
 import type { Env } from "../env.ts";
+import { withoutPort } from "./networks.ts";
 
 /** Carries the invocation's id, as Cloudflare's ray id, to the worker and back in error pages. */
 export const INVOCATION_ID_HEADER = "cf-ray";
 
 /**
- * The request with the headers that Cloudflare adds: `cf-connecting-ip`, `cf-ray` and
- * `x-forwarded-proto`; what the client sent under these names is overwritten. At the edge they are
- * there already. https://developers.cloudflare.com/fundamentals/reference/http-headers/
+ * The request with the headers that Cloudflare adds: `cf-connecting-ip`, `cf-ray`,
+ * `x-forwarded-for` and `x-forwarded-proto`; what the client sent under these names is overwritten. At the
+ * edge they are there already. https://developers.cloudflare.com/fundamentals/reference/http-headers/
  */
 export function forwardedHeaders(request: Request, invocationId: string, env: Env): Request {
   if (env.MAYFLY_RUNTIME === "edge") return request;
@@ -14,14 +15,12 @@ export function forwardedHeaders(request: Request, invocationId: string, env: En
   const forwarded = new Request(request);
   const { headers } = forwarded;
   const address = (request.cf as { clientIp?: string } | undefined)?.clientIp;
-  if (address) headers.set("cf-connecting-ip", withoutPort(address));
+  if (address) {
+    const client = withoutPort(address);
+    headers.set("cf-connecting-ip", client);
+    headers.set("x-forwarded-for", client);
+  }
   headers.set(INVOCATION_ID_HEADER, invocationId);
   headers.set("x-forwarded-proto", request.url.startsWith("https:") ? "https" : "http");
   return forwarded;
-}
-
-// "127.0.0.1:3456" or "[::1]:3456"
-function withoutPort(address: string): string {
-  const end = address.lastIndexOf(":");
-  return address.startsWith("[") ? address.slice(1, end - 1) : address.slice(0, end);
 }

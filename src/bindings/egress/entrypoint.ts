@@ -50,22 +50,25 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     }
   }
 
-  /** A TCP connection. The runtime has no way to tell the worker why it is refused, so the log does. */
+  /** A TCP connection. */
   override async connect(socket: Socket): Promise<void> {
     const { localAddress = "" } = await socket.opened;
-    try {
-      const target = await this.#checkTarget(localAddress);
-      const outside = connect(target, { secureTransport: "off", allowHalfOpen: true });
-      await Promise.all([
-        socket.readable.pipeTo(outside.writable),
-        outside.readable.pipeTo(socket.writable),
-      ]);
-    } catch (error) {
+    const target = await this.#checkTarget(localAddress).catch((error: unknown) => {
+      // The runtime tells the worker only that there is no connection, so the log says why.
       const { accountId, scriptName } = this.ctx.props;
-      const fields = { account: accountId, script: scriptName, address: localAddress };
-      log("warn", "connection_failed", { ...fields, message: String(error) });
+      log("warn", "connection_refused", {
+        account: accountId,
+        script: scriptName,
+        address: localAddress,
+        message: String(error),
+      });
       throw error;
-    }
+    });
+    const outside = connect(target, { secureTransport: "off", allowHalfOpen: true });
+    await Promise.all([
+      socket.readable.pipeTo(outside.writable),
+      outside.readable.pipeTo(socket.writable),
+    ]);
   }
 
   async #checkTarget(address: string): Promise<string> {
@@ -111,8 +114,10 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     if (!version) return undefined;
 
     const inside = withoutCf(request);
+    inside.headers.set("host", url.host);
     if (target.accountId !== this.ctx.props.accountId) {
       inside.headers.set("cf-connecting-ip", WORKER_ADDRESS);
+      inside.headers.set("x-forwarded-for", WORKER_ADDRESS);
     }
     try {
       return await callWorker(ctx.props, callingInvocation(request), (depth) =>
