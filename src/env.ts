@@ -60,6 +60,8 @@ export interface Env {
   /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
   MAYFLY_CPU_MS?: string;
   MAYFLY_MAX_CPU_MS?: string;
+  /** Executors' own: memory in MiB above which this process is replaced. */
+  MAYFLY_MEMORY_MB?: string;
   /** Executor, shard: how the flight recorder begins, 32 hex digits; without it nothing is recorded. */
   MAYFLY_FLIGHT_MARK?: string;
   /** Among how many shards new databases are spread; 1 if missing. */

@@ -18,6 +18,7 @@ import { queues } from "./queues.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
+import { processes } from "./processes.ts";
 import { apart, suspects } from "./suspects.ts";
 import { tokens } from "./tokens.ts";
 import { triggers } from "./triggers.ts";
@@ -51,6 +52,7 @@ control.use(authenticate);
 control.route("/", user);
 control.route("/", graphql);
 control.route("/", suspects);
+control.route("/", processes);
 control.route("/zones", zones);
 for (const resource of [
   scripts,

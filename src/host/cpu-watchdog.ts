@@ -69,6 +69,11 @@ export class CpuWatchdog {
     void this.#run();
   }
 
+  /** Reads what is in flight in the process; undefined until it has answered for the first time. */
+  get reader(): FlightReader | undefined {
+    return this.#watched?.reader;
+  }
+
   stop(): void {
     this.#stopped = true;
   }

@@ -36,6 +36,7 @@ const mayfly :Workerd.Worker = (
     (name = "MAYFLY_LANE", fromEnvironment = "MAYFLY_LANE"),
     (name = "MAYFLY_CPU_MS", fromEnvironment = "MAYFLY_CPU_MS"),
     (name = "MAYFLY_MAX_CPU_MS", fromEnvironment = "MAYFLY_MAX_CPU_MS"),
+    (name = "MAYFLY_MEMORY_MB", fromEnvironment = "MAYFLY_MEMORY_MB"),
     (name = "MAYFLY_FLIGHT_MARK", fromEnvironment = "MAYFLY_FLIGHT_MARK"),
     (name = "MAYFLY_RUNTIME", text = "workerd"),
     (name = "MAYFLY_DOMAIN", fromEnvironment = "MAYFLY_DOMAIN"),

@@ -7,7 +7,9 @@ import { MARK_BYTES } from "../pipeline/flight-layout.ts";
 import { CpuWatchdog } from "./cpu-watchdog.ts";
 import type { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
+import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
+import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import type { Sockets } from "./paths.ts";
 import { Relay } from "./relay.ts";
 import type { Settings } from "./settings.ts";
@@ -15,14 +17,17 @@ import type { Suspects } from "./suspects.ts";
 import { ping, Watchdog } from "./watchdog.ts";
 import { spawnExecutor, type ExecutorOptions } from "./workerd-process.ts";
 
-/** Where CPU time cannot be watched: how long an event loop may stand still. */
+/** Where CPU time and memory cannot be watched: how long an event loop may stand still. */
 const LIMIT_MS = 10_000;
-const CAN_WATCH_CPU = platform === "linux";
+const CAN_WATCH = platform === "linux";
 const READY_WITHIN_MS = 15_000;
+/** A process is not replaced because of its memory more often than this. */
+const REPLACE_EVERY_MS = 30_000;
 
 interface Running {
   process: ManagedProcess;
   watchdog: { stop(): void };
+  memory: MemoryWatchdog | undefined;
   sockets: ExecutorOptions["own"];
 }
 
@@ -42,6 +47,11 @@ export class Executor {
   readonly #around: Surroundings;
   readonly #relay: Relay;
   #generation = 0;
+  /** One replacement after the other. */
+  #replacing = Promise.resolve();
+  #stopped = false;
+  /** When it was last replaced because of its memory. */
+  #replacedAt = 0;
   #running: Running;
 
   /** Others find it at the relay of the given address. */
@@ -67,11 +77,19 @@ export class Executor {
    * is in flight in it has `drainMs` milliseconds. Throws a `HostError` if the new one does not serve;
    * then the old one goes on.
    */
-  async replace(drainMs: number): Promise<void> {
+  replace(drainMs: number): Promise<void> {
+    const replaced = this.#replacing.then(() => this.#replace(drainMs));
+    this.#replacing = replaced.catch(() => undefined);
+    return replaced;
+  }
+
+  async #replace(drainMs: number): Promise<void> {
+    if (this.#stopped) return;
     const old = this.#running;
     const fresh = this.#start();
     const deadline = Date.now() + READY_WITHIN_MS;
     while ((await ping(fresh.sockets.ping, 1_000)) !== "answered") {
+      if (this.#stopped) return end(fresh, 0);
       if (Date.now() > deadline) {
         await end(fresh, 0);
         throw new HostError(`${this.#name}: the new process does not answer; the old one goes on`);
@@ -85,8 +103,21 @@ export class Executor {
 
   /** Ends it for good, as `replace` ends the old process. */
   async stop(drainMs: number): Promise<void> {
+    this.#stopped = true;
     this.#relay.close();
-    await end(this.#running, drainMs);
+    await Promise.all([end(this.#running, drainMs), this.#replacing]);
+  }
+
+  /** Has more memory than it should, which a new process does not have. */
+  #outgrown(process: ManagedProcess): void {
+    const { settings } = this.#around;
+    const now = Date.now();
+    if (process !== this.process || now - this.#replacedAt < REPLACE_EVERY_MS) return;
+    this.#replacedAt = now;
+    log("info", "memory_outgrown", { process: this.#name, pid: process.pid });
+    this.replace(settings.drainMs).catch((error: Error) =>
+      log("error", "replace_failed", { process: this.#name, message: error.message }),
+    );
   }
 
   #start(): Running {
@@ -101,21 +132,37 @@ export class Executor {
       return spawnExecutor(options, runtimeFolder, all, settings);
     });
     process.start();
-    const watchdog = CAN_WATCH_CPU
-      ? new CpuWatchdog(
-          process,
-          own.ping,
-          () => mark,
-          settings.cpuMs,
-          (flights) => suspects.report(this.#name, flights, "exceededCpu"),
-        )
-      : new Watchdog(process, own.ping, LIMIT_MS);
-    return { process, watchdog, sockets: own };
+    if (!CAN_WATCH) {
+      const watchdog = new Watchdog(process, own.ping, LIMIT_MS);
+      return { process, watchdog, memory: undefined, sockets: own };
+    }
+    const watchdog: CpuWatchdog = new CpuWatchdog(
+      process,
+      own.ping,
+      () => mark,
+      settings.cpuMs,
+      // The engine stands still, too, when an isolate has all the memory that it gives to one.
+      (flights) =>
+        suspects.report(this.#name, flights, memory.isHigh ? "exceededMemory" : "exceededCpu"),
+    );
+    const memory: MemoryWatchdog = new MemoryWatchdog(
+      process,
+      memoryLimits(settings, this.#serves === "apart"),
+      {
+        outgrown: () => this.#outgrown(process),
+        exceeded: (flights) => suspects.report(this.#name, flights, "exceededMemory"),
+      },
+      () => watchdog.reader,
+    );
+    return { process, watchdog, memory, sockets: own };
   }
 }
 
-async function end({ process, watchdog, sockets }: Running, drainMs: number): Promise<void> {
+async function end(running: Running, drainMs: number): Promise<void> {
+  const { process, watchdog, memory, sockets } = running;
   watchdog.stop();
   await process.stop(drainMs);
+  // What it finishes may still eat memory.
+  memory?.stop();
   for (const path of Object.values(sockets)) rmSync(path, { force: true });
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   FREE,
   HEADER_BYTES,
-  IN_FLIGHT,
+  LINGERING,
   MARK_BYTES,
   MOVES_OFFSET,
   SLOT_BYTES,
@@ -61,19 +61,23 @@ export class FlightReader {
     return this.#bytes(MOVES_OFFSET, 4)?.readUInt32LE();
   }
 
-  /** What is in flight, oldest first. Empty if the process is gone. */
-  read(): Flight[] {
+  /**
+   * What is in flight, oldest first, and what has begun after a time, in milliseconds since 1970, and ended
+   * again, as far as it can still be seen. Empty if the process is gone.
+   */
+  read(begunAfter = Infinity): Flight[] {
     const slots = this.#bytes(HEADER_BYTES, SLOTS * SLOT_BYTES) ?? Buffer.alloc(0);
     const flights: Flight[] = [];
     for (let at = 0; at < slots.length; at += SLOT_BYTES) {
       const use = slots.readUInt32LE(at + 28);
-      if (use === FREE) continue;
+      const since = slots.readDoubleLE(at + 16);
+      if (use === FREE && since <= begunAfter) continue;
       const words = [0, 4, 8, 12].map((offset) => slots.readUInt32LE(at + offset));
       flights.push({
         scriptId: words.map((word) => word.toString(16).padStart(8, "0")).join(""),
-        since: slots.readDoubleLE(at + 16),
+        since,
         cpuMs: slots.readUInt32LE(at + 24),
-        lingers: use !== IN_FLIGHT,
+        lingers: use === LINGERING,
       });
     }
     return flights.sort((a, b) => a.since - b.since);

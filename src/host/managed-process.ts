@@ -30,6 +30,8 @@ export class ManagedProcess {
   startedAt = 0;
   /** How often it has ended by itself since it last ran for a while. */
   failures = 0;
+  /** Called when it has ended by itself. */
+  onFailure: (() => void) | undefined;
 
   /** `spawn` starts the process, detached, so that it leads a process group of its own. */
   constructor(name: string, guardian: Guardian, spawn: () => ChildProcess) {
@@ -67,6 +69,7 @@ export class ManagedProcess {
       this.start();
       return;
     }
+    this.onFailure?.();
     if (Date.now() - this.startedAt > SETTLED_AFTER_MS) {
       this.#backoffMs = 0;
       this.failures = 0;

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { availableParallelism } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { parseNetworks } from "../pipeline/networks.ts";
 import { HostError } from "./host-error.ts";
@@ -36,6 +36,8 @@ export interface Settings {
   /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
   cpuMs: number;
   maxCpuMs: number;
+  /** Memory in MiB above which an executor, or another process that does users' work, is replaced. */
+  memoryMb: number;
   /** What requests in flight are given when their executor ends, in milliseconds. */
   drainMs: number;
 }
@@ -65,6 +67,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       (text) => parseNumber(text, MIN_CPU_MS, MAX_CPU_MS),
       `a whole number from ${MIN_CPU_MS} to ${MAX_CPU_MS}`,
     );
+  const executors = read(
+    "MAYFLY_EXECUTORS",
+    availableParallelism(),
+    (text) => parseNumber(text, 1, MAX_EXECUTORS),
+    `a whole number from 1 to ${MAX_EXECUTORS}`,
+  );
   return {
     port: read(
       "PORT",
@@ -74,6 +82,13 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     ),
     portGiven: Boolean(env["PORT"]?.trim()),
     bind: read("MAYFLY_BIND", "127.0.0.1", parseAddress, "an IP address like 127.0.0.1 or 0.0.0.0"),
+    tls: readTls(env),
+    trustedProxies: read(
+      "MAYFLY_TRUSTED_PROXIES",
+      [],
+      (text) => (parseNetworks(text) ? text.split(",").map((part) => part.trim()) : undefined),
+      "IP addresses and networks like 127.0.0.1 or 10.0.0.0/8, separated by commas",
+    ),
     dataFolder: read("MAYFLY_DATA", join(ROOT, ".mayfly"), (text) => resolve(text), "a path"),
     token: read<string | undefined>(
       "MAYFLY_TOKEN",
@@ -82,21 +97,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       "printable ASCII without spaces",
     ),
     domain: read("MAYFLY_DOMAIN", "localhost", parseHost, "a host name like example.com"),
-    tls: readTls(env),
-    trustedProxies: read(
-      "MAYFLY_TRUSTED_PROXIES",
-      [],
-      (text) => (parseNetworks(text) ? text.split(",").map((part) => part.trim()) : undefined),
-      "IP addresses and networks like 127.0.0.1 or 10.0.0.0/8, separated by commas",
-    ),
     zones: read("MAYFLY_ZONES", [], parseHosts, hosts),
     apiHosts: read("MAYFLY_API_HOSTS", [], parseHosts, hosts),
-    executors: read(
-      "MAYFLY_EXECUTORS",
-      availableParallelism(),
-      (text) => parseNumber(text, 1, MAX_EXECUTORS),
-      `a whole number from 1 to ${MAX_EXECUTORS}`,
-    ),
+    executors,
     shards: read(
       "MAYFLY_SHARDS",
       1,
@@ -111,6 +114,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     ),
     cpuMs: cpuLimit("MAYFLY_CPU_MS", 3_000),
     maxCpuMs: cpuLimit("MAYFLY_MAX_CPU_MS", MAX_CPU_MS),
+    memoryMb: read(
+      "MAYFLY_EXECUTOR_MEMORY_MB",
+      defaultMemoryMb(executors),
+      (text) => parseNumber(text, MIN_MEMORY_MB, MAX_MEMORY_MB),
+      `a whole number from ${MIN_MEMORY_MB} to ${MAX_MEMORY_MB}`,
+    ),
     drainMs: read(
       "MAYFLY_DRAIN_SECONDS",
       30_000,
@@ -123,6 +132,15 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   };
 }
 
+function readTls(env: NodeJS.ProcessEnv): Settings["tls"] {
+  const [cert, key] = [env["MAYFLY_TLS_CERT"]?.trim(), env["MAYFLY_TLS_KEY"]?.trim()];
+  if (cert && key) return { cert: resolve(cert), key: resolve(key) };
+  if (!cert && !key) return undefined;
+  throw new HostError(
+    `${cert ? "MAYFLY_TLS_KEY" : "MAYFLY_TLS_CERT"}: is not set, must be the path of a PEM file, as ${cert ? "MAYFLY_TLS_CERT" : "MAYFLY_TLS_KEY"} is set`,
+  );
+}
+
 const MAX_EXECUTORS = 64;
 const MAX_SHARDS = 16;
 const MIN_QUERY_MS = 1_000;
@@ -131,14 +149,21 @@ const MAX_QUERY_MS = 300_000;
 const MIN_CPU_MS = 250;
 const MAX_CPU_MS = 300_000;
 const MAX_DRAIN_SECONDS = 900;
+// A few large requests at once soon take less. A quarter more than the maximum still leaves room in the
+// 4 GiB in which the engine keeps all heaps of a process.
+const MIN_MEMORY_MB = 128;
+const MAX_MEMORY_MB = 2_560;
+/** About where the engine stops to give one isolate more. */
+const DEFAULT_MEMORY_MB = 1_536;
+/** State, shards and the executors apart from the others, which seldom need as much. */
+const OTHER_PROCESSES = 3;
 
-function readTls(env: NodeJS.ProcessEnv): Settings["tls"] {
-  const [cert, key] = [env["MAYFLY_TLS_CERT"]?.trim(), env["MAYFLY_TLS_KEY"]?.trim()];
-  if (cert && key) return { cert: resolve(cert), key: resolve(key) };
-  if (!cert && !key) return undefined;
-  throw new HostError(
-    `${cert ? "MAYFLY_TLS_KEY" : "MAYFLY_TLS_CERT"}: is not set, must be the path of a PEM file, as ${cert ? "MAYFLY_TLS_CERT" : "MAYFLY_TLS_KEY"} is set`,
-  );
+function defaultMemoryMb(executors: number): number {
+  // Of a container: 0 or more than there is where it sets no limit.
+  const limit = process.constrainedMemory();
+  const bytes = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  const share = Math.floor(bytes / (executors + OTHER_PROCESSES) / (1024 * 1024));
+  return Math.max(MIN_MEMORY_MB, Math.min(DEFAULT_MEMORY_MB, share));
 }
 
 function parseNumber(text: string, min: number, max: number): number | undefined {
@@ -169,6 +194,8 @@ function parseHosts(text: string): string[] | undefined {
 export const publicAddress = ({ bind, port }: Settings): string =>
   `${bind.includes(":") ? `[${bind}]` : bind}:${port}`;
 
+export const schemeOf = ({ tls }: Settings): "http" | "https" => (tls ? "https" : "http");
+
 /** Address of the API for clients on this machine. */
 export function apiAddress(settings: Settings): string {
   // "localhost" reaches both loopback addresses and whatever is bound to all of them.
@@ -176,5 +203,3 @@ export function apiAddress(settings: Settings): string {
   const authority = local ? `localhost:${settings.port}` : publicAddress(settings);
   return `${schemeOf(settings)}://${authority}/client/v4`;
 }
-export const schemeOf = ({ tls }: Settings): "http" | "https" => (tls ? "https" : "http");
-

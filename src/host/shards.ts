@@ -7,6 +7,7 @@ import type { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
 import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
+import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import { inDataFolder, type Sockets } from "./paths.ts";
 import { Penalties } from "./penalties.ts";
 import type { Settings } from "./settings.ts";
@@ -50,6 +51,7 @@ const GRACE_MS = 1_000;
 export class Shard {
   readonly process: ManagedProcess;
   readonly #watchdog: Watchdog;
+  readonly #memory: MemoryWatchdog;
   readonly #penalties = new Penalties();
   #mark = Buffer.alloc(0);
 
@@ -73,6 +75,9 @@ export class Shard {
     this.#watchdog = new Watchdog(this.process, socket, settings.queryMs + GRACE_MS, () =>
       this.#blame(),
     );
+    this.#memory = new MemoryWatchdog(this.process, memoryLimits(settings), {
+      exceeded: () => this.#blame(),
+    });
   }
 
   /** Has it stand still while the work is done. */
@@ -82,6 +87,7 @@ export class Shard {
 
   async stop(graceMs: number): Promise<void> {
     this.#watchdog.stop();
+    this.#memory.stop();
     await this.process.stop(graceMs);
   }
 

@@ -11,12 +11,15 @@ import { Executor } from "./executor.ts";
 import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
+import { MemoryReport } from "./memory-report.ts";
+import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
 import { askPublicSocket, openPublicSocket } from "./public-socket.ts";
 import { apiAddress, type Settings } from "./settings.ts";
 import { countShards, prepareShards, Shard } from "./shards.ts";
 import type { StateOptions } from "./state-options.ts";
 import { Suspects } from "./suspects.ts";
+import { tellStateAt } from "./tell-state.ts";
 import { openCertificate } from "./tls.ts";
 import { ping, Watchdog } from "./watchdog.ts";
 import { spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
@@ -84,7 +87,8 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const shards = sockets.shards.map(
     (_, index) => new Shard(index + 1, runtimeFolder, sockets, settings, guardian),
   );
-  const suspects = new Suspects(sockets.statePing, credentials.token);
+  const tellState = tellStateAt(sockets.statePing, credentials.token);
+  const suspects = new Suspects(tellState);
   const around = { runtimeFolder, sockets, settings, guardian, suspects };
   const executors = sockets.executors.map(
     (path, index) => new Executor(`executor-${index + 1}`, publicSocket.fd, path, around),
@@ -92,10 +96,17 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const lanes = (["apart", "long"] as const).map(
     (lane) => new Executor(`executor-${lane}`, lane, sockets.lanes[lane], around),
   );
+  const others = (): ManagedProcess[] => [
+    ...shards.map(({ process }) => process),
+    quarantine,
+    ...[...executors, ...lanes].map(({ process }) => process),
+  ];
   const stateWatchdog = new Watchdog(state, sockets.statePing, STATE_LIMIT_MS);
   const watchdogs = [
     stateWatchdog,
     new Watchdog(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
+    new MemoryWatchdog(quarantine, memoryLimits(settings, true)),
+    new MemoryReport(state, () => [state, ...others()], settings.memoryMb, tellState),
   ];
 
   // One executor after the other, so that the others serve meanwhile; what is asked for while it goes
@@ -128,12 +139,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     lock.release();
   };
   try {
-    await untilReady(settings, sockets, () => [
-      state,
-      ...shards.map(({ process }) => process),
-      quarantine,
-      ...[...executors, ...lanes].map(({ process }) => process),
-    ]);
+    await untilReady(settings, sockets, () => [state, ...others()]);
   } catch (error) {
     await stop(0);
     throw error;

@@ -1,7 +1,7 @@
-import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Flight } from "./flight-reader.ts";
 import { log } from "./log.ts";
+import type { TellState } from "./tell-state.ts";
 
 /** How long an executor that is to be ended waits for state to know why. */
 const TELL_WITHIN_MS = 1_000;
@@ -19,15 +19,12 @@ interface Incident {
 
 /** Works out from what was in flight which scripts are suspected, and tells state. */
 export class Suspects {
-  readonly #socketPath: string;
-  readonly #token: string;
+  readonly #tellState: TellState;
   /** Scripts that lingered at an earlier stall, and when it was. */
   #lingered = new Map<string, number>();
 
-  /** `socketPath`: where state answers requests; `token`: the root token. */
-  constructor(socketPath: string, token: string) {
-    this.#socketPath = socketPath;
-    this.#token = token;
+  constructor(tellState: TellState) {
+    this.#tellState = tellState;
   }
 
   /** An executor is about to be ended. Resolves when state knows, or cannot be told in time. */
@@ -62,7 +59,9 @@ export class Suspects {
   async #tell(incident: Incident): Promise<void> {
     const deadline = Date.now() + GIVE_UP_AFTER_MS;
     for (;;) {
-      const status = await this.#post(JSON.stringify(incident)).catch((error: Error) => error);
+      const status = await this.#tellState("/mayfly/suspects", incident).catch(
+        (error: Error) => error,
+      );
       if (status === 200) return;
       if (Date.now() > deadline) {
         log("error", "suspects_lost", { reason: String(status), scripts: incident.script_ids });
@@ -70,25 +69,5 @@ export class Suspects {
       }
       await sleep(RETRY_EVERY_MS);
     }
-  }
-
-  #post(body: string): Promise<number | undefined> {
-    return new Promise((resolve, reject) => {
-      const req = request(
-        {
-          socketPath: this.#socketPath,
-          path: "/client/v4/mayfly/suspects",
-          method: "POST",
-          headers: { host: "localhost", authorization: `Bearer ${this.#token}` },
-          agent: false,
-        },
-        (res) => {
-          res.resume();
-          resolve(res.statusCode);
-        },
-      );
-      req.on("error", reject);
-      req.end(body);
-    });
   }
 }

@@ -3,6 +3,7 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import workerd from "workerd";
 import { readCompatibility } from "./compatibility.ts";
+import { memoryLimits, MiB } from "./memory-watchdog.ts";
 import { BUNDLE, type Sockets } from "./paths.ts";
 import type { Settings } from "./settings.ts";
 
@@ -78,6 +79,7 @@ export function spawnExecutor(
       MAYFLY_LANE: isLane ? serves : "",
       MAYFLY_CPU_MS: String(settings.cpuMs),
       MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
+      MAYFLY_MEMORY_MB: String(memoryLimits(settings, serves === "apart").soft / MiB),
       MAYFLY_FLIGHT_MARK: flightMark,
     },
   });
@@ -151,9 +153,23 @@ function spawnWorkerd(
     ...Object.entries(keep ?? {}).map(([name, path]) => `--directory-path=${name}=${path}`),
   ];
   // The worker loader of open-source workerd is experimental.
-  return spawn(workerd.default, ["serve", "--experimental", ...options, config], {
+  const child = spawn(workerd.default, ["serve", "--experimental", ...options, config], {
     stdio: ["ignore", 2, 2, ...(accept === undefined ? [] : [accept])],
     detached: true,
     env: { TZ: "UTC", ...env },
   });
+  if (child.pid) endFirst(child.pid);
+  return child;
+}
+
+/** Of what the kernel may choose from when the machine has no memory left: 0 is usual, 1000 the most. */
+const OOM_SCORE = 500;
+
+/** Has the kernel end the process before state and the supervisor, which nothing can do without. */
+function endFirst(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(OOM_SCORE));
+  } catch {
+    // Not Linux, or it has ended.
+  }
 }

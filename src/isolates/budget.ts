@@ -3,6 +3,9 @@
  * process aborts when it is full, so they are counted by what they take of the cage, which is more
  * than they take of memory.
  */
+import { env } from "cloudflare:workers";
+import type { Env } from "../env.ts";
+
 const MiB = 1024 * 1024;
 
 // Measured with isolates of a small worker, of 106 KB, of 1 MB and of 4.7 MB of code.
@@ -14,10 +17,17 @@ export function isolateCost(codeBytes: number): number {
   return BASE_COST_BYTES + COST_PER_CODE_BYTE * codeBytes;
 }
 
+const { MAYFLY_MEMORY_MB } = env as Env;
+/** What the supervisor lets this process have; the engine itself, and the network, need some of it. */
+const memoryMb = Number(MAYFLY_MEMORY_MB || Infinity);
+// An isolate's memory is some 0.6 of its share of the cage: what may be at work has room before the
+// supervisor thinks that something eats memory.
+const MOST_OF_MEMORY = 1.5;
+
 /** Above this the least recently used idle isolates are evicted. */
-export const CAGE_SOFT_LIMIT_BYTES = 1024 * MiB;
+export const CAGE_SOFT_LIMIT_BYTES = Math.min(1024, 0.6 * memoryMb) * MiB;
 /** Above this no isolate is started: requests that need one get a 503. */
-export const CAGE_HARD_LIMIT_BYTES = 2560 * MiB;
+export const CAGE_HARD_LIMIT_BYTES = Math.min(2560, MOST_OF_MEMORY * memoryMb) * MiB;
 
 /** An isolate without work for so long is evicted. Longer than `waitUntil` may last: 30 s. */
 export const IDLE_SHARED_MS = 35_000;

@@ -1,6 +1,7 @@
 import type { Env } from "../env.ts";
 import { counters, poolSizes } from "../isolates/pool.ts";
 import { outcomes } from "../pipeline/record.ts";
+import { memorySample } from "./process-memory.ts";
 import { askShards } from "./shards.ts";
 import { everyExecutorOf, stateOf } from "../roles/contract.ts";
 
@@ -12,6 +13,7 @@ type Metric = [name: string, type: "gauge" | "counter", help: string];
 const METRICS: Metric[] = [
   ["mayfly_executors", "gauge", "Executors that answer, without the two for what runs apart."],
   ["mayfly_shards", "gauge", "Shards that answer."],
+  ["mayfly_process_memory_bytes", "gauge", "Memory of each process that is its own."],
   ["mayfly_isolates", "gauge", "Isolates in all executors."],
   ["mayfly_spare_isolates", "gauge", "Isolates started ahead and unused."],
   ["mayfly_invocations_in_flight", "gauge", "Invocations that have not ended."],
@@ -45,7 +47,7 @@ export function sample(env: Env): Sample {
 export async function sampleAll(env: Env, ctx: ExecutionContext): Promise<Sample> {
   const asked = everyExecutorOf(env, ctx).map((executor) => executor.sample());
   const shards = await askShards(env, ctx);
-  const total: Sample = { mayfly_shards: shards.filter(Boolean).length };
+  const total: Sample = { mayfly_shards: shards.filter(Boolean).length, ...memorySample() };
   for (const answer of await Promise.allSettled(asked)) {
     if (answer.status === "rejected") continue;
     for (const [series, value] of Object.entries(answer.value)) {
