@@ -299,9 +299,9 @@ describe("an event handler in an endless loop", () => {
   });
 });
 
-describe("limits.cpu_ms", () => {
-  const limited = (cpu_ms: unknown): Record<string, unknown> => ({ limits: { cpu_ms } });
+const limited = (cpu_ms: unknown): Record<string, unknown> => ({ limits: { cpu_ms } });
 
+describe("limits.cpu_ms", () => {
   it("lets a worker deployed by wrangler compute for longer than the default", async () => {
     const config = { name: "long", main: MAIN, limits: { cpu_ms: 2_500 } };
     await succeeds(wranglerWith(platform, config, ["deploy"]));

@@ -14,6 +14,9 @@ import { record, type Invocation, type Outcome } from "./record.ts";
 
 export type Lane = "apart" | "long";
 
+// Roles' bindings have the methods of their class, which the types of stubs cannot say.
+const role = (stub: Fetcher): LaneRole => stub as unknown as LaneRole;
+
 /** The lane that an invocation of the version must take; undefined if it runs here. */
 export function laneOf(
   target: ScriptTarget,
@@ -21,8 +24,6 @@ export function laneOf(
   env: Env,
 ): LaneRole | undefined {
   if (!env.EXECUTOR_APART || !env.EXECUTOR_LONG) return undefined;
-  // Roles' bindings have the methods of their class, which the types of stubs cannot say.
-  const role = (stub: Fetcher): LaneRole => stub as unknown as LaneRole;
   if (cpuLimitOf(version, env) > defaultCpuMs(env)) {
     return env.MAYFLY_LANE === "long" ? undefined : role(env.EXECUTOR_LONG);
   }
