@@ -1,8 +1,8 @@
 import { ByteCache } from "../catalog/byte-cache.ts";
 import { codeSize, type IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
+import { askState } from "../roles/ask-state.ts";
 import { stateOf } from "../roles/contract.ts";
-import { receive } from "../roles/forward.ts";
 import { MAX_CACHED_CODE_BYTES } from "./budget.ts";
 import { toModuleGraph, type ModuleGraph } from "./module-graph.ts";
 
@@ -22,7 +22,7 @@ export async function codeOf(
 ): Promise<VersionCode> {
   const cached = cache.get(versionId);
   if (cached) return cached;
-  const source = await receive(stateOf(env, ctx).loadVersion(versionId));
+  const source = await askState(() => stateOf(env, ctx).loadVersion(versionId));
   if (!source) throw new Error(`Version ${versionId} is not in the catalog`);
   const code = { source, graph: toModuleGraph(source) };
   cache.set(versionId, code, codeSize(source));

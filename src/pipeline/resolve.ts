@@ -2,8 +2,8 @@ import type { EgressRules } from "../bindings/egress/rules.ts";
 import { pickRoute } from "../catalog/route-pattern.ts";
 import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
+import { askState } from "../roles/ask-state.ts";
 import { stateOf } from "../roles/contract.ts";
-import { receive } from "../roles/forward.ts";
 
 // Changes are told by `forgetRoutes` where all roles share a machine. At the edge they are not, so
 // there a host is looked up again, behind a request that is answered from memory, after a second.
@@ -86,8 +86,16 @@ async function learn<T>(
   key: string,
   lookUp: () => Promise<T>,
 ): Promise<T> {
-  const asked = epoch;
-  const value = await receive(lookUp());
+  const begun = Date.now();
+  let asked = epoch;
+  const ask = (): Promise<T> => {
+    asked = epoch;
+    return lookUp();
+  };
+  const value = await askState(ask, () => {
+    const remembered = memory.get(key);
+    return remembered && remembered.at >= begun ? remembered : undefined;
+  });
   if (asked === epoch) {
     if (memory.size >= MAX_REMEMBERED) memory.delete(memory.keys().next().value ?? key);
     memory.set(key, { value, at: Date.now(), refreshing: false });
