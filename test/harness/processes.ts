@@ -15,7 +15,7 @@ export function isAlive(pid: number): boolean {
 /** Id of the process of the platform that was last started under the name. */
 export function pidOf(
   platform: Platform,
-  name: "state" | "quarantine" | `executor-${number}` | `shard-${number}`,
+  name: "state" | "quarantine" | `executor-${number | "apart" | "long"}` | `shard-${number}`,
 ): number {
   const started = platform
     .output()
