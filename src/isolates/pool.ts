@@ -19,6 +19,7 @@ import { codeOf } from "./code-cache.ts";
 import { controlOf } from "./control.ts";
 import { egressOf, toEnvironment } from "./environment.ts";
 import type { Isolate, IsolateKind } from "./isolate.ts";
+import { left } from "../pipeline/admit.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, linger } from "../pipeline/flight-recorder.ts";
 import { record, type Invocation } from "../pipeline/record.ts";
@@ -182,6 +183,7 @@ export function end(
 ): void {
   if (!isolate.running.delete(invocation)) return;
   land(invocation);
+  left(invocation.accountId, isolate.version);
   isolate.usedAt = Date.now();
   invocation.wallTimeMs = isolate.usedAt - invocation.startedAt;
   record(invocation, env, ctx);

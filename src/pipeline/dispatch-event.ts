@@ -17,6 +17,7 @@ import type {
   ScheduledEvent,
 } from "../roles/events.ts";
 import { receive } from "../roles/forward.ts";
+import { admit, left } from "./admit.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { failed, newInvocation } from "./dispatch.ts";
 import { nextInvocationId } from "./invocation-id.ts";
@@ -29,6 +30,8 @@ import { answered, withWallTime } from "./wall-time.ts";
 export const EVENT_WALL_TIME_MS = 15 * 60_000;
 /** How long an event waits for its script's turn where it must run apart. */
 const LANE_WAIT_MS = 30_000;
+/** There is no room for the event now: it goes back to where it came from, and comes again. */
+const BUSY = { outcome: { outcome: "busy", wallTimeMs: 0 } } as const;
 
 /** A batch of messages, to the script's `queue()` handler. */
 export async function dispatchQueue(
@@ -82,6 +85,7 @@ async function dispatch<Report extends HandlerReport>(
   const version = target && pickVersion(target);
   if (!version) return { outcome: { outcome: "scriptNotFound", wallTimeMs: 0 } };
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  if (admit(accountId, version)) return BUSY;
   const lane = laneOf(target, version, env);
   if (lane) {
     const invocation = describe(nextInvocationId(), trigger, target, version);
@@ -91,18 +95,21 @@ async function dispatch<Report extends HandlerReport>(
         outcome: await inTurn(lane, target, invocation, LANE_WAIT_MS, passed, env, ctx),
       };
     } catch (error) {
-      if (error instanceof NoTurnError) return { outcome: { outcome: "busy", wallTimeMs: 0 } };
+      if (error instanceof NoTurnError) return BUSY;
       // Where it was not the worker's fault, the event was cut short and comes again.
       if (!(error instanceof LaneEndedError) || error.outcome === "internalError") throw error;
       const { outcome, wallTimeMs } = invocation;
       return { outcome: { outcome, wallTimeMs, error: error.message } };
+    } finally {
+      left(accountId, version);
     }
   }
   let acquired: Acquired;
   try {
     acquired = acquire(version, true, env, ctx);
   } catch (error) {
-    if (error instanceof NoCapacityError) return { outcome: { outcome: "busy", wallTimeMs: 0 } };
+    left(accountId, version);
+    if (error instanceof NoCapacityError) return BUSY;
     throw error;
   }
   const { isolate } = acquired;

@@ -10,7 +10,7 @@ import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
 import { acquire, type Acquired } from "./acquire.ts";
-import { admit, left, MAX_BODY_BYTES } from "./admit.ts";
+import { admit, left, MAX_BODY_BYTES, RefusedError, refuse } from "./admit.ts";
 import { enterDepth } from "./calls.ts";
 import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
@@ -70,7 +70,7 @@ export async function dispatchFetch(
   ctx: ExecutionContext,
   id: string = nextInvocationId(),
 ): Promise<Response> {
-  const refusal = admit(target, version, request);
+  const refusal = refuse(request) ?? admit(target.accountId, version);
   if (refusal) return errorPage(refusal, request);
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
   const lane = laneOf(target, version, env);
@@ -81,7 +81,7 @@ export async function dispatchFetch(
   try {
     acquired = acquire(version, outlives(request, env), env, ctx);
   } catch (error) {
-    left(target);
+    left(target.accountId, version);
     if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
     throw error;
   }
@@ -110,7 +110,6 @@ export async function dispatchFetch(
     return errorPage(page, request);
   } finally {
     answered(invocation);
-    left(target);
     acquired.started();
   }
 }
@@ -141,7 +140,7 @@ async function fetchInLane(
       request,
     );
   } finally {
-    left(target);
+    left(target.accountId, version);
   }
 }
 
@@ -159,13 +158,22 @@ export async function dispatchRpc(
   ctx: ExecutionContext,
 ): Promise<unknown> {
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
+  const refusal = admit(target.accountId, version);
+  if (refusal) throw new RefusedError(refusal);
   const lane = laneOf(target, version, env);
   if (lane) {
     const pass = (): Promise<unknown> => lane.callMethod(target, version, entrypoint, method, args);
     const invocation = describe(nextInvocationId(), "rpc", target, version);
-    return inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
+    const called = inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
+    return called.finally(() => left(target.accountId, version));
   }
-  const acquired = acquire(version, true, env, ctx);
+  let acquired: Acquired;
+  try {
+    acquired = acquire(version, true, env, ctx);
+  } catch (error) {
+    left(target.accountId, version);
+    throw error;
+  }
   const { isolate } = acquired;
   const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired, env);
   enterDepth(invocation, entrypoint.depth);
@@ -182,7 +190,7 @@ export async function dispatchRpc(
   }
 }
 
-/** Enters an invocation that begins now in the isolate acquired for it. */
+/** Enters an admitted invocation that begins now in the isolate acquired for it. */
 export function newInvocation(
   id: string,
   trigger: Invocation["trigger"],

@@ -80,11 +80,18 @@ export const bodyIncomplete: PageError = {
   detail: "The request's body broke off before its end, or its encoding was wrong.",
 };
 
-export const tooManyInFlight = (limit: number): PageError => ({
+export const urlTooLong = (limitBytes: number): PageError => ({
+  status: 414,
+  code: "url_too_long",
+  title: "URL too long",
+  detail: `A request's URL may have at most ${limitBytes} bytes.`,
+});
+
+export const tooManyInFlight = (of: string, limit: number): PageError => ({
   status: 429,
   code: "too_many_requests",
   title: "Too many requests at once",
-  detail: `At most ${limit} requests of a script may be in flight at once.`,
+  detail: `At most ${limit} invocations of ${of} may be in flight at once.`,
   retryAfterSeconds: 1,
 });
 
