@@ -98,7 +98,8 @@ export class Executor {
     }
     this.#running = fresh;
     this.#relay.switchTo(fresh.sockets.role);
-    await end(old, drainMs);
+    // Without TLS clients send their requests as soon as they have connected.
+    await end(old, drainMs, this.#around.settings.tls !== undefined);
   }
 
   /** Ends it for good, as `replace` ends the old process. */
@@ -123,7 +124,7 @@ export class Executor {
   #start(): Running {
     const { runtimeFolder, sockets: all, settings, guardian, suspects } = this.#around;
     const base = join(runtimeFolder, `${this.#name}.${this.#generation++}`);
-    const own = { role: `${base}.role`, ping: `${base}.ping`, public: `${base}.http` };
+    const own = { role: `${base}.role`, ping: `${base}.ping` };
     let mark = Buffer.alloc(0);
     const process = new ManagedProcess(this.#name, guardian, () => {
       // Nobody else can know it, so nothing else in its memory begins with it.
@@ -152,16 +153,16 @@ export class Executor {
         outgrown: () => this.#outgrown(process),
         exceeded: (flights) => suspects.report(this.#name, flights, "exceededMemory"),
       },
-      () => watchdog.reader,
+      watchdog,
     );
     return { process, watchdog, memory, sockets: own };
   }
 }
 
-async function end(running: Running, drainMs: number): Promise<void> {
+async function end(running: Running, drainMs: number, handsOver = false): Promise<void> {
   const { process, watchdog, memory, sockets } = running;
   watchdog.stop();
-  await process.stop(drainMs);
+  await process.stop(drainMs, handsOver);
   // What it finishes may still eat memory.
   memory?.stop();
   for (const path of Object.values(sockets)) rmSync(path, { force: true });

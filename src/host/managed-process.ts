@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Guardian } from "./guardian.ts";
+import { handOver } from "./hand-over.ts";
 import { log } from "./log.ts";
 
 const FIRST_BACKOFF_MS = 50;
@@ -30,8 +31,8 @@ export class ManagedProcess {
   startedAt = 0;
   /** How often it has ended by itself since it last ran for a while. */
   failures = 0;
-  /** Called when it has ended by itself. */
-  onFailure: (() => void) | undefined;
+  /** Called when it has ended by itself, or others have ended it. */
+  onFailure: ((byOthers: boolean) => void) | undefined;
 
   /** `spawn` starts the process, detached, so that it leads a process group of its own. */
   constructor(name: string, guardian: Guardian, spawn: () => ChildProcess) {
@@ -69,7 +70,7 @@ export class ManagedProcess {
       this.start();
       return;
     }
-    this.onFailure?.();
+    this.onFailure?.(reason["signal"] === "SIGKILL");
     if (Date.now() - this.startedAt > SETTLED_AFTER_MS) {
       this.#backoffMs = 0;
       this.failures = 0;
@@ -114,9 +115,10 @@ export class ManagedProcess {
 
   /**
    * Ends the process for good: it is asked to, and killed after `graceMs` milliseconds. Resolves
-   * when it has ended.
+   * when it has ended. Clients that have just connected may be finished with first, see
+   * `handOver`.
    */
-  async stop(graceMs: number): Promise<void> {
+  async stop(graceMs: number, handsOver = false): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     const child = this.#child;
@@ -128,6 +130,7 @@ export class ManagedProcess {
       // that, it leaves new connections to others that accept from the same socket.
       child.kill("SIGSTOP");
       await sleep(HOLD_STILL_MS);
+      if (handsOver && child.pid) await handOver(child.pid, (signal) => child.kill(signal));
       child.kill("SIGTERM");
       child.kill("SIGCONT");
     }

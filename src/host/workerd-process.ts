@@ -43,7 +43,7 @@ export interface ExecutorOptions {
   /** Descriptor of the public socket, for one that accepts from it; otherwise which lane it is. */
   serves: number | "apart" | "long";
   /** Its own sockets. */
-  own: { role: string; ping: string; public: string };
+  own: { role: string; ping: string };
   /** How its flight recorder begins: 32 hex digits. */
   flightMark: string;
 }
