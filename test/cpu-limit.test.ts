@@ -358,6 +358,13 @@ describe("limits.cpu_ms", () => {
   });
 });
 
+const names = ["busy-1", "busy-2", "busy-3"];
+const suspected = async (): Promise<string[]> =>
+  (await apart())
+    .filter(({ culprit }) => !culprit)
+    .map(({ script_name }) => script_name)
+    .sort();
+
 // One executor, so that all are in the same.
 describe("several at work when their executor stands still", () => {
   beforeAll(async () => {
@@ -365,13 +372,6 @@ describe("several at work when their executor stands still", () => {
     const env = { MAYFLY_EXECUTORS: "1", MAYFLY_CPU_MS: String(CPU_MS) };
     platform = await startPlatform({ env });
   });
-
-  const names = ["busy-1", "busy-2", "busy-3"];
-  const suspected = async (): Promise<string[]> =>
-    (await apart())
-      .filter(({ culprit }) => !culprit)
-      .map(({ script_name }) => script_name)
-      .sort();
 
   it("are suspected until the culprit is found, and work meanwhile", async () => {
     for (const name of [...names, "hidden"]) await deploy(name);

@@ -119,8 +119,9 @@ export class CpuWatchdog {
     }
     const worked = cpu - watched.cpuAtLook >= ASK_AFTER_CPU_MS;
     watched.cpuAtLook = cpu;
-    // An idle one is asked only now and then.
-    if (!watched.asking && (worked || watched.frozenLooks++ % 20 === 0)) void this.#ask(watched);
+    // An idle one is asked only now and then, once it is known.
+    const ask = worked || !watched.reader || watched.frozenLooks++ % 20 === 0;
+    if (ask && !watched.asking) void this.#ask(watched);
     if (watched.asking && !worked) watched.frozenLooks++;
 
     const stuckMs = cpu - Math.max(watched.cpuAtAnswer, watched.cpuAtMove);

@@ -35,7 +35,6 @@ export function laneOf(
 
 /** The lane's process has ended before it answered. */
 export class LaneEndedError extends Error {
-  override readonly name = "LaneEndedError";
   /** `internalError`: it was another script's fault. */
   readonly outcome: Outcome;
 
@@ -51,9 +50,7 @@ export class LaneEndedError extends Error {
 }
 
 /** It was not the script's turn within the time that it could wait. */
-export class NoTurnError extends Error {
-  override readonly name = "NoTurnError";
-}
+export class NoTurnError extends Error {}
 
 const RETRY_MS = 50;
 
