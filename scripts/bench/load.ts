@@ -1,30 +1,40 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Connection } from "./connection.ts";
 
-/** Requests per second that the server answers to so many connections, each sending at once again. */
+/** What a server did under load. */
+export interface Answered {
+  perSecond: number;
+  /** Milliseconds from request to answer of each. */
+  latencies: number[];
+}
+
+/** What the server answers to so many connections, each sending at once again. */
 export async function closedLoop(
   port: number,
   request: Buffer,
   connections: number,
   seconds: number,
-): Promise<number> {
+): Promise<Answered> {
   const open = await openConnections(port, connections);
   const begun = performance.now();
   const end = begun + seconds * 1000;
-  let answered = 0;
+  const latencies: number[] = [];
   try {
     await Promise.all(open.map((connection) => keepBusy(connection)));
   } finally {
     for (const connection of open) connection.close();
   }
-  return answered / ((performance.now() - begun) / 1000);
+  return { perSecond: latencies.length / ((performance.now() - begun) / 1000), latencies };
 
   function keepBusy(connection: Connection): Promise<void> {
     return new Promise((resolve, reject) => {
+      let sentAt = begun;
       const next = (error: Error | undefined): void => {
         if (error) return reject(error);
-        answered++;
-        if (performance.now() < end) connection.send(request, next);
+        const now = performance.now();
+        latencies.push(now - sentAt);
+        sentAt = now;
+        if (now < end) connection.send(request, next);
         else resolve();
       };
       connection.send(request, next);
@@ -70,6 +80,9 @@ export async function openLoop(
     idle.push(connection);
   }
 }
+
+/** New scripts are seldom called all at once, and what a first call leaves to be done is not the next one's. */
+export const PAUSE_MS = 20;
 
 /** Milliseconds from request to answer for each, one after the other with a pause between. */
 export async function oneByOne(

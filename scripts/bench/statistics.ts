@@ -12,3 +12,16 @@ export const median = (values: number[]): number => quantile(values, 0.5);
 export function medianRatio(values: number[], references: number[]): number {
   return median(values.map((value, round) => value / (references[round] ?? Number.NaN)));
 }
+
+/** Measures each of the names once per round, in turn. */
+export async function alternate<N extends string, T>(
+  rounds: number,
+  names: readonly N[],
+  measure: (name: N) => Promise<T>,
+): Promise<Record<N, T[]>> {
+  const values = Object.fromEntries(names.map((name) => [name, [] as T[]])) as Record<N, T[]>;
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) values[name].push(await measure(name));
+  }
+  return values;
+}
