@@ -41,6 +41,7 @@ const get = (line: string, ...headers: string[]): string =>
   [line, `Host: ${HOST}`, ...headers, "", ""].join("\r\n");
 const post = (headers: string[], body: string): string =>
   get("POST /a HTTP/1.1", ...headers) + body;
+const bytes = (text: string): Uint8Array => Buffer.from(text, "latin1");
 const seen = async (): Promise<string[]> =>
   (await (await platform.fetchHost(HOST, "/seen")).json()) as string[];
 
@@ -58,8 +59,6 @@ describe("is refused, and its connection closed:", () => {
   const longEnough = `Content-Length: ${LENGTH + EMPTY_CHUNKED.length}`;
   const withEncoding = (...headers: string[]): string =>
     post([...headers, longEnough], EMPTY_CHUNKED + SMUGGLED);
-  const bytes = (text: string): Uint8Array => Buffer.from(text, "latin1");
-
   test.each<[string, string | Uint8Array]>([
     ["two lengths", post(["Content-Length: 0", `Content-Length: ${LENGTH}`], SMUGGLED)],
     ["a list of lengths", post([`Content-Length: 0, ${LENGTH}`], SMUGGLED)],

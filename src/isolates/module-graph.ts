@@ -1,5 +1,6 @@
 import d1 from "../../dist/prelude/d1.txt";
 import env from "../../dist/prelude/env.txt";
+import first from "../../dist/prelude/first.txt";
 import kv from "../../dist/prelude/kv.txt";
 import main from "../../dist/prelude/main.txt";
 import queue from "../../dist/prelude/queue.txt";
@@ -43,6 +44,7 @@ export function toModuleGraph(source: IsolateSource): ModuleGraph {
     add("bindings.js", { json: shaped.map(({ name, kind }) => ({ name, kind })) });
     add("env.js", { js: env });
   }
+  add("first.js", { js: first });
   add("main.js", { js: main });
   add("user.js", { js: userModule(source.mainModule, clients.size > 0) });
   for (const module of source.modules) modules[module.name] = toLoaderModule(module);

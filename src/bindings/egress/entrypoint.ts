@@ -3,17 +3,10 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { isAddress, isApiHost, toHostName } from "../../catalog/host.ts";
 import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
-import {
-  callingInvocation,
-  callWorker,
-  countSubrequest,
-  LoopLimitError,
-  type Caller,
-} from "../../pipeline/calls.ts";
+import { countSubrequest, LoopLimitError, nextDepth, type Caller } from "../../pipeline/calls.ts";
 import { dispatchFetch } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
 import { loopLimit } from "../../pipeline/errors.ts";
-import { serve } from "../../pipeline/front.ts";
 import {
   matchRoute,
   pickVersion,
@@ -38,10 +31,8 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     const url = new URL(request.url);
     const host = toHostName(url.hostname);
     await this.#checkLists(host);
-    if (this.#isOwnPort(url.port)) {
-      const response = await this.#fetchInside(request, host, url);
-      if (response) return response;
-    }
+    const response = this.#isOwnPort(url.port) && (await this.#fetchInside(request, host, url));
+    if (response) return response;
     checkAddress(host);
     try {
       return await fetch(request);
@@ -106,8 +97,7 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
   async #fetchInside(request: Request, host: string, url: URL): Promise<Response | undefined> {
     const { env, ctx } = this;
     if (isAddress(host)) return undefined;
-    // The API asks for a token, whoever calls.
-    if (isApiHost(env, host)) return serve(withoutCf(request), env, ctx);
+    if (isApiHost(env, host)) throw new EgressError("control_api", host);
     const table = await resolveHost(host, env, ctx);
     const target = table && matchRoute(table, url.protocol.slice(0, -1), url.pathname + url.search);
     const version = target && pickVersion(target);
@@ -120,9 +110,8 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
       inside.headers.set("x-forwarded-for", WORKER_ADDRESS);
     }
     try {
-      return await callWorker(ctx.props, callingInvocation(request), (depth) =>
-        dispatchFetch(target, version, inside, { depth }, env, ctx),
-      );
+      const entrypoint = { depth: nextDepth(ctx.props, request) };
+      return await dispatchFetch(target, version, inside, entrypoint, env, ctx);
     } catch (error) {
       if (error instanceof LoopLimitError) return errorPage(loopLimit, request);
       throw error;

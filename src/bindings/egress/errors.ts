@@ -4,6 +4,7 @@ type Rule =
   | AddressRule
   | "deny_list"
   | "allow_list"
+  | "control_api"
   | "own_host"
   | "smtp_port"
   | "invalid_address"
@@ -17,6 +18,7 @@ const REASONS: Record<Rule, string> = {
   reserved_address: "workers reach public addresses only",
   deny_list: "the account's deny list names it",
   allow_list: "the account's allow list does not name it",
+  control_api: "the platform's API is not for workers",
   own_host: "this platform serves it, call it with fetch()",
   smtp_port: "connections to port 25 are prohibited",
   invalid_address: "it must be a host and a port",

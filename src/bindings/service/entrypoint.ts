@@ -1,13 +1,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { ScriptTarget, VersionTarget } from "../../catalog/routing.ts";
 import type { Env } from "../../env.ts";
-import {
-  callingInvocation,
-  callWorker,
-  countSubrequest,
-  LoopLimitError,
-  type Caller,
-} from "../../pipeline/calls.ts";
+import { countSubrequest, LoopLimitError, nextDepth, type Caller } from "../../pipeline/calls.ts";
 import { dispatchFetch, dispatchRpc } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
 import { loopLimit } from "../../pipeline/errors.ts";
@@ -23,14 +17,23 @@ export interface ServiceProps {
   props?: unknown;
 }
 
+// A symbol, since callers may give their methods any name.
+const callMethod = Symbol("callMethod");
+
 class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
   override async fetch(request: Request): Promise<Response> {
     const { caller } = this.ctx.props;
     countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
     try {
-      return await callWorker(caller, callingInvocation(request), (depth) =>
-        dispatchFetch(target, version, request, { ...entrypoint, depth }, this.env, this.ctx),
+      const depth = nextDepth(caller, request);
+      return await dispatchFetch(
+        target,
+        version,
+        request,
+        { ...entrypoint, depth },
+        this.env,
+        this.ctx,
       );
     } catch (error) {
       if (error instanceof LoopLimitError) return errorPage(loopLimit, request);
@@ -39,13 +42,12 @@ class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
   }
 
   /** Any other method of the bound entrypoint. */
-  async callMethod(method: string, args: unknown[]): Promise<unknown> {
+  async [callMethod](method: string, args: unknown[]): Promise<unknown> {
     const { caller } = this.ctx.props;
     countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
-    return callWorker(caller, null, (depth) =>
-      dispatchRpc(target, version, { ...entrypoint, depth }, method, args, this.env, this.ctx),
-    );
+    const deeper = { ...entrypoint, depth: nextDepth(caller) };
+    return dispatchRpc(target, version, deeper, method, args, this.env, this.ctx);
   }
 
   async #resolve(): Promise<[ScriptTarget, VersionTarget, Entrypoint]> {
@@ -58,7 +60,16 @@ class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
 }
 
 // Names that the runtime itself asks an entrypoint for, which are no methods of the user's.
-const NOT_METHODS = new Set(["self", "tail", "tailStream", "trace", "scheduled", "queue", "alarm"]);
+const NOT_METHODS = new Set([
+  "self",
+  "connect",
+  "tail",
+  "tailStream",
+  "trace",
+  "scheduled",
+  "queue",
+  "alarm",
+]);
 
 /**
  * The platform's side of a service binding. It has every method that the bound entrypoint may have:
@@ -73,7 +84,7 @@ export const ServiceBinding = new Proxy(ServiceEntrypoint, {
         if (key in object || typeof key === "symbol" || NOT_METHODS.has(key)) {
           return Reflect.get(object, key, receiver);
         }
-        return (...args: unknown[]) => instance.callMethod(key, args);
+        return (...args: unknown[]) => instance[callMethod](key, args);
       },
     });
     return Object.setPrototypeOf(instance, prototype) as ServiceEntrypoint;

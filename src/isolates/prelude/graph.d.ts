@@ -1,6 +1,12 @@
 // Modules of an isolate's graph that are not known when the prelude is built.
 // Each becomes `./<name>.js` beside it: see scripts/preludes.ts and src/isolates/module-graph.ts.
 
+/** What must be there before the user's modules run: `first.ts`. */
+declare module "mayfly:first" {
+  export function callLater(call: () => void, ms: number): void;
+  export const freeze: typeof Object.freeze;
+}
+
 /** The user's main module. */
 declare module "mayfly:user" {
   const handler: unknown;

@@ -1,4 +1,5 @@
 // The main module of every isolate: the user's exports, and one entrypoint for the platform.
+import { callLater, freeze } from "mayfly:first";
 import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
 import user from "mayfly:user";
 
@@ -79,8 +80,9 @@ export class MayflyControl extends WorkerEntrypoint {
 
   /** Ends the isolate a moment after returning, with whatever still runs in it. */
   evict(): void {
-    this.ctx.waitUntil(
-      scheduler.wait(EVICTION_DELAY_MS).then(() => abortIsolate("evicted by the platform")),
-    );
+    callLater(() => abortIsolate("evicted by the platform"), EVICTION_DELAY_MS);
   }
 }
+// The user's code can import this module.
+freeze(MayflyControl);
+freeze(MayflyControl.prototype);
