@@ -69,9 +69,16 @@ export class CpuWatchdog {
     void this.#run();
   }
 
-  /** Reads what is in flight in the process; undefined until it has answered for the first time. */
+  /** Reads what is in flight in the process; undefined until it has answered or `openReader` was called. */
   get reader(): FlightReader | undefined {
     return this.#watched?.reader;
+  }
+
+  /** The same, but looks for it if need be. Undefined if there is none to be found. */
+  async openReader(): Promise<FlightReader | undefined> {
+    const watched = this.#watched;
+    if (watched) watched.reader ??= await this.#open(watched);
+    return watched?.reader;
   }
 
   stop(): void {

@@ -9,14 +9,16 @@ import type { Settings } from "./settings.ts";
 const LOOK_EVERY_MS = 100;
 /** While memory grows fast: code can fill a gigabyte in half a second. */
 const LOOK_SOON_MS = 20;
-/** Growth between two looks, as a share of the limit, that counts as fast. */
+/** Growth in 100 ms, as a share of the limit, that counts as fast. */
 const FAST = 1 / 32;
 /** From this share of the limit on, memory is the first thing to suspect. */
 const HIGH = 0.75;
 /** Smaller changes come and go. */
 const NOTABLE_BYTES = 256 * 1024;
-/** A process that ended by itself so soon after it grew fast did so because of that. */
+/** Who grew fast so lately may go on. If the kernel ends the process now, it was that. */
 const FAST_WITHIN_MS = 1_000;
+/** For about so long the engine looks for memory that it could free, before it ends the process itself. */
+const TRIES_FOR_MS = 10_000;
 
 /** Between the two limits is what a process may take while it is being replaced. */
 const HARD = 1.25;
@@ -48,6 +50,14 @@ export interface MemoryActions {
   exceeded?: (suspects: Flight[]) => Promise<void>;
 }
 
+/** Reads what is in flight in a process. */
+export interface FlightSource {
+  /** Undefined if it has not been opened. */
+  readonly reader: FlightReader | undefined;
+  /** Finding it in the process's memory takes a moment. Undefined if it is not there. */
+  openReader(): Promise<FlightReader | undefined>;
+}
+
 interface Watched {
   pid: number;
   bytes: number;
@@ -59,24 +69,24 @@ interface Watched {
 export class MemoryWatchdog {
   readonly #process: ManagedProcess;
   readonly #limits: MemoryLimits;
-  readonly #reader: () => FlightReader | undefined;
+  readonly #flights: FlightSource | undefined;
   readonly #actions: MemoryActions;
   #watched: Watched | undefined;
   #lookedAt = 0;
   #stopped = false;
 
-  /** `reader` reads what is in flight in the process. */
+  /** `flights`: where it can be read what is in flight in the process. */
   constructor(
     process: ManagedProcess,
     limits: MemoryLimits,
     actions: MemoryActions = {},
-    reader: () => FlightReader | undefined = () => undefined,
+    flights?: FlightSource,
   ) {
     this.#process = process;
     this.#limits = limits;
-    this.#reader = reader;
+    this.#flights = flights;
     this.#actions = actions;
-    process.onFailure = () => this.#failed();
+    process.onFailure = (byOthers) => this.#failed(byOthers ? FAST_WITHIN_MS : TRIES_FOR_MS);
     void this.#run();
   }
 
@@ -108,9 +118,10 @@ export class MemoryWatchdog {
     const now = Date.now();
     const growth = bytes - watched.bytes;
     if (growth > NOTABLE_BYTES) {
-      watched.blame.grown(growth, this.#reader()?.read(this.#lookedAt) ?? []);
+      watched.blame.grown(growth, this.#flights?.reader?.read(this.#lookedAt) ?? []);
+      void this.#flights?.openReader();
     } else if (growth < -NOTABLE_BYTES) watched.blame.shrunk(bytes / watched.bytes);
-    if (growth > soft * FAST) watched.fastAt = now;
+    if (growth > (soft * FAST * (now - this.#lookedAt)) / LOOK_EVERY_MS) watched.fastAt = now;
     if (Math.abs(growth) > NOTABLE_BYTES) watched.bytes = bytes;
     this.#lookedAt = now;
 
@@ -124,19 +135,18 @@ export class MemoryWatchdog {
     const { name } = this.#process;
     log("warn", "memory_exceeded", { process: name, pid, memoryMb: Math.round(bytes / MiB) });
     await this.#process.hold(async () => {
+      const reader = await this.#flights?.openReader();
       const suspects = blame.suspects();
-      await this.#actions.exceeded?.(
-        suspects.length > 0 ? suspects : (this.#reader()?.read() ?? []),
-      );
+      await this.#actions.exceeded?.(suspects.length > 0 ? suspects : (reader?.read() ?? []));
       this.#process.restart();
     });
   }
 
-  /** The process has ended by itself: the engine ends it where there is no memory to be had. */
-  #failed(): void {
+  /** The process has ended: was it for lack of memory? */
+  #failed(withinMs: number): void {
     const watched = this.#watched;
     this.#watched = undefined;
-    if (watched && Date.now() - watched.fastAt < FAST_WITHIN_MS) {
+    if (watched && Date.now() - watched.fastAt < withinMs) {
       void this.#actions.exceeded?.(watched.blame.suspects());
     }
   }
