@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { memoryOf, memoryOfAll } from "../../../src/host/memory-usage.ts";
+import { memoryOfAll } from "../../../src/host/memory-usage.ts";
 import { closedLoop, oneByOne, PAUSE_MS } from "../load.ts";
 import { functionsFramework } from "../peers/functions-framework.ts";
 import { mayfly } from "../peers/mayfly.ts";
@@ -142,11 +142,11 @@ async function measureFurther(peer: Peer, functions: number): Promise<Further | 
   await using stage = new Stage();
   const { port, requests, pid } = await peer.startMany(stage, functions);
   await sleep(SETTLE_MS);
-  const before = memoryOf(pid) ?? Number.NaN;
+  const before = memoryOfAll(pid) ?? Number.NaN;
   const firstCallMs = median(await oneByOne(port, requests, PAUSE_MS));
   // In `request` mode only what is called again has isolates that wait for the next call.
   await oneByOne(port, requests, PAUSE_MS);
   await sleep(SETTLE_MS);
-  const after = memoryOf(pid) ?? Number.NaN;
+  const after = memoryOfAll(pid) ?? Number.NaN;
   return { firstCallMs, mib: (after - before) / MIB / functions };
 }
