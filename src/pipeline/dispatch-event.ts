@@ -21,9 +21,10 @@ import { admit, left } from "./admit.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { failed, newInvocation } from "./dispatch.ts";
 import { nextInvocationId } from "./invocation-id.ts";
-import { inTurn, laneOf, LaneEndedError, NoTurnError } from "./lanes.ts";
+import { inTurn, laneOf, LaneEndedError, NoTurnError, ReleasedError } from "./lanes.ts";
 import { describe } from "./record.ts";
 import { pickVersion, resolveScript } from "./resolve.ts";
+import { arrive } from "./turns.ts";
 import { answered, withWallTime } from "./wall-time.ts";
 
 /** Cloudflare's limit for queue consumers and cron triggers: 15 minutes of wall time. */
@@ -96,6 +97,9 @@ async function dispatch<Report extends HandlerReport>(
       };
     } catch (error) {
       if (error instanceof NoTurnError) return BUSY;
+      if (error instanceof ReleasedError) {
+        return await dispatch(trigger, accountId, scriptName, call, passOn, env, ctx);
+      }
       // Where it was not the worker's fault, the event was cut short and comes again.
       if (!(error instanceof LaneEndedError) || error.outcome === "internalError") throw error;
       const { outcome, wallTimeMs } = invocation;
@@ -104,6 +108,7 @@ async function dispatch<Report extends HandlerReport>(
       left(accountId, version);
     }
   }
+  if (env.MAYFLY_LANE) await arrive(target.scriptId);
   let acquired: Acquired;
   try {
     acquired = acquire(version, true, env, ctx);

@@ -19,7 +19,16 @@ import { move, takeOff } from "./flight-recorder.ts";
 import { forwardedHeaders } from "./headers.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { invokeFetch, invokeRpc, type Entrypoint } from "./invoke.ts";
-import { inTurn, laneOf, LaneEndedError, NoTurnError, passOn, type LaneCall } from "./lanes.ts";
+import {
+  inTurn,
+  laneOf,
+  LaneEndedError,
+  NoTurnError,
+  passOn,
+  ReleasedError,
+  withoutLane,
+  type LaneCall,
+} from "./lanes.ts";
 import { BodyIncompleteError, BodyTooLargeError, limitBody } from "./limit-body.ts";
 import { mustWait, nextMoment, waitForMoment } from "./pace.ts";
 import { describe, type Invocation, type Outcome } from "./record.ts";
@@ -132,6 +141,17 @@ async function fetchInLane(
   try {
     return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
   } catch (error) {
+    if (error instanceof ReleasedError) {
+      return await dispatchFetch(
+        withoutLane(target),
+        version,
+        request,
+        call.entrypoint,
+        env,
+        ctx,
+        id,
+      );
+    }
     if (error instanceof NoTurnError) return errorPage(errors.noCapacity, request);
     if (!(error instanceof LaneEndedError)) throw error;
     const { outcome } = error;
@@ -164,7 +184,12 @@ export async function dispatchRpc(
   if (lane) {
     const pass = (): Promise<unknown> => lane.callMethod(target, version, entrypoint, method, args);
     const invocation = describe(nextInvocationId(), "rpc", target, version);
-    const called = inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
+    const called = inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx).catch(
+      (error: unknown) => {
+        if (!(error instanceof ReleasedError)) throw error;
+        return dispatchRpc(withoutLane(target), version, entrypoint, method, args, env, ctx);
+      },
+    );
     return called.finally(() => left(target.accountId, version));
   }
   let acquired: Acquired;

@@ -10,6 +10,7 @@ import { stateOf, type LaneRole } from "../roles/contract.ts";
 import { receive } from "../roles/forward.ts";
 import { cpuLimitOf, defaultCpuMs } from "./cpu-limit.ts";
 import type { Entrypoint } from "./invoke.ts";
+import { resolveScript } from "./resolve.ts";
 import { record, type Invocation, type Outcome } from "./record.ts";
 
 export type Lane = "apart" | "long";
@@ -27,10 +28,20 @@ export function laneOf(
   if (cpuLimitOf(version, env) > defaultCpuMs(env)) {
     return env.MAYFLY_LANE === "long" ? undefined : role(env.EXECUTOR_LONG);
   }
-  if (target.apart && target.apart.until > Date.now()) {
+  if (runsApart(target)) {
     return env.MAYFLY_LANE === "apart" ? undefined : role(env.EXECUTOR_APART);
   }
   return undefined;
+}
+
+const runsApart = ({ apart }: ScriptTarget): boolean =>
+  apart !== undefined && apart.until > Date.now();
+
+/** The script as it is to others, when it need not run apart any more. */
+export function withoutLane(target: ScriptTarget): ScriptTarget {
+  const free = { ...target };
+  delete free.apart;
+  return free;
 }
 
 /** The lane's process has ended before it answered. */
@@ -52,12 +63,17 @@ export class LaneEndedError extends Error {
 /** It was not the script's turn within the time that it could wait. */
 export class NoTurnError extends Error {}
 
+/** While it waited, the script was found not to have done what it was suspected of: it need not run apart. */
+export class ReleasedError extends Error {
+  override readonly name = "ReleasedError";
+}
+
 const RETRY_MS = 50;
 
 /**
  * Makes the call when it is the script's turn in the lane, which may take `waitMs` milliseconds. Rejects
- * with what the call rejects with, or with a NoTurnError, or with a LaneEndedError; then nobody else can
- * record the invocation.
+ * with what the call rejects with, or with a NoTurnError or a ReleasedError, or with a LaneEndedError; then
+ * nobody else can record the invocation.
  */
 export async function inTurn<T>(
   lane: LaneRole,
@@ -68,7 +84,7 @@ export async function inTurn<T>(
   env: Env,
   ctx: ExecutionContext,
 ): Promise<T> {
-  const processId = await waitForTurn(lane, target.scriptId, Date.now() + waitMs);
+  const processId = await waitForTurn(lane, target, Date.now() + waitMs, env, ctx);
   try {
     return await call();
   } catch (error) {
@@ -85,16 +101,27 @@ export async function inTurn<T>(
 }
 
 // While others' turns end the lane's process, this goes on waiting.
-async function waitForTurn(lane: LaneRole, scriptId: string, deadline: number): Promise<string> {
+async function waitForTurn(
+  lane: LaneRole,
+  target: ScriptTarget,
+  deadline: number,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<string> {
+  let asked: Promise<{ processId: string } | false | "busy"> | undefined;
   while (Date.now() < deadline) {
-    try {
-      const answer = await receive(lane.takeTurn(scriptId));
-      if (answer === "busy") break;
-      if (answer) return answer.processId;
-    } catch (error) {
-      log("info", "turn_lost", { script: scriptId, message: String(error) });
-      await scheduler.wait(RETRY_MS);
-    }
+    asked ??= receive(lane.takeTurn(target.scriptId)).catch((error: unknown) => {
+      log("info", "turn_lost", { script: target.scriptId, message: String(error) });
+      return scheduler.wait(RETRY_MS).then(() => false as const);
+    });
+    const answer = await Promise.race([asked, scheduler.wait(RETRY_MS).then(() => undefined)]);
+    if (answer === "busy") break;
+    if (answer) return answer.processId;
+    if (answer === false) asked = undefined;
+    // Its process may stand still meanwhile, on account of the one that did it.
+    const { accountId, scriptName } = target;
+    const known = target.apart && (await resolveScript(accountId, scriptName, env, ctx));
+    if (known && !runsApart(known)) throw new ReleasedError("The script need not run apart");
   }
   throw new NoTurnError("Too much runs apart");
 }

@@ -39,6 +39,18 @@ export async function takeTurn(scriptId: string): Promise<true | false | "busy">
   }
 }
 
+/**
+ * An invocation has come that was let in. What took longer than expected, or was let in by a process that has
+ * ended since, waits for the next turn of its script.
+ */
+export async function arrive(scriptId: string): Promise<void> {
+  for (const until = Date.now() + MAX_WAIT_MS; Date.now() < until;) {
+    if (mayEnter(scriptId, Date.now())) return;
+    waiting.set(scriptId, Date.now());
+    await scheduler.wait(LOOK_EVERY_MS);
+  }
+}
+
 function mayEnter(scriptId: string, now: number): boolean {
   for (const [id, askedAt] of waiting) if (now - askedAt > GONE_AFTER_MS) waiting.delete(id);
   const { begunAt, letInAt } = current;

@@ -7,7 +7,7 @@ import { dispatchQueue, dispatchScheduled } from "../pipeline/dispatch-event.ts"
 import { processId } from "../pipeline/invocation-id.ts";
 import type { Entrypoint } from "../pipeline/invoke.ts";
 import { takeLaneCall, type LaneCall } from "../pipeline/lanes.ts";
-import { takeTurn } from "../pipeline/turns.ts";
+import { arrive, takeTurn } from "../pipeline/turns.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { sample, type Sample } from "../observe/metrics.ts";
 import type { LaneRole } from "./contract.ts";
@@ -39,18 +39,20 @@ export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
     return this.handleFetch(call, request);
   }
 
-  handleFetch(call: LaneCall, request: Request): Promise<Response> {
+  async handleFetch(call: LaneCall, request: Request): Promise<Response> {
     const { target, version, entrypoint, id } = call;
+    await arrive(target.scriptId);
     return dispatchFetch(target, version, request, entrypoint, this.env, this.ctx, id);
   }
 
-  callMethod(
+  async callMethod(
     target: ScriptTarget,
     version: VersionTarget,
     entrypoint: Entrypoint,
     method: string,
     args: unknown[],
   ): Promise<unknown> {
+    await arrive(target.scriptId);
     return dispatchRpc(target, version, entrypoint, method, args, this.env, this.ctx);
   }
 
