@@ -1,5 +1,5 @@
 import { readFileSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, loadavg, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -16,6 +16,7 @@ import {
   deployQueueWorker,
   query,
 } from "./harness/queue.ts";
+import { slowness } from "./harness/slowness.ts";
 import { upload } from "./harness/upload.ts";
 
 /** How long processes are killed; at most ten minutes. */
@@ -342,9 +343,6 @@ async function cause(untilMs: number): Promise<void> {
     if (Date.now() > untilMs) return;
   }
 }
-
-/** By how much others slow this machine down: this test alone keeps up to two threads for each core waiting. */
-const slowness = (): number => Math.max(1, (loadavg()[0] as number) / (2 * availableParallelism()));
 
 const median = (numbers: number[]): number =>
   numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? NaN;
