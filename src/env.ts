@@ -62,6 +62,8 @@ export interface Env {
   MAYFLY_MAX_CPU_MS?: string;
   /** Executors' own: memory in MiB above which this process is replaced. */
   MAYFLY_MEMORY_MB?: string;
+  /** Executor in a sandbox, egress: what only they know of how a failure is told; 32 hex digits. */
+  MAYFLY_EGRESS_MARK?: string;
   /** Executor, shard: how the flight recorder begins, 32 hex digits; without it nothing is recorded. */
   MAYFLY_FLIGHT_MARK?: string;
   /** Among how many shards new databases are spread; 1 if missing. */

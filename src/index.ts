@@ -8,6 +8,7 @@ import { takeNativeBatch } from "./triggers/native-queue.ts";
 export { D1Binding } from "./bindings/d1/entrypoint.ts";
 export { DatabaseObject } from "./bindings/d1/object.ts";
 export { Egress } from "./bindings/egress/entrypoint.ts";
+export { Outside } from "./bindings/egress/outside.ts";
 export { QueueBinding } from "./bindings/queue/entrypoint.ts";
 export { QueueObject } from "./bindings/queue/object.ts";
 export { KvBinding } from "./bindings/kv/entrypoint.ts";

@@ -12,7 +12,10 @@ import { createToken, listTokens, revokeToken } from "./token-commands.ts";
 
 const HELP = `mayfly <command>
 
-  start                            run the platform until it is told to stop
+  start [--sandbox | --no-sandbox]
+                                   run the platform until it is told to stop; with a sandbox around
+                                   the processes that run workers, where that works (default),
+                                   always, or never
   reload                           replace all executors without a failed request
   backup <folder>                  copy all data while the platform runs
   restore <folder>                 put such a copy into an empty data folder
@@ -27,7 +30,8 @@ const HELP = `mayfly <command>
 
 Settings are environment variables: PORT, MAYFLY_DATA, MAYFLY_TOKEN, MAYFLY_DOMAIN, MAYFLY_BIND,
 MAYFLY_ZONES, MAYFLY_API_HOSTS, MAYFLY_EXECUTORS, MAYFLY_SHARDS, MAYFLY_QUERY_MS,
-MAYFLY_DRAIN_SECONDS. docs/running.md describes them.
+MAYFLY_DRAIN_SECONDS, MAYFLY_SANDBOX, MAYFLY_TLS_CERT, MAYFLY_TLS_KEY, MAYFLY_TRUSTED_PROXIES.
+docs/running.md describes them.
 `;
 
 /** What was typed is not a command: shown with a hint, exit code 2. */
@@ -43,10 +47,13 @@ async function run(args: string[]): Promise<void> {
   if (values.access !== undefined && !(command === "token" && rest[0] === "create")) {
     throw new UsageError("--access belongs to token create");
   }
+  if (values.sandbox !== undefined && command !== "start") {
+    throw new UsageError("--sandbox and --no-sandbox belong to start");
+  }
   switch (command) {
     case "start":
       takes(rest, 0, "start");
-      return startCommand(readSettings(process.env));
+      return startCommand(readSettings({ ...process.env, ...sandboxOption(values.sandbox) }));
     case "reload":
       takes(rest, 0, "reload");
       return tellSupervisor(readSettings(process.env).dataFolder, "reload");
@@ -67,6 +74,11 @@ async function run(args: string[]): Promise<void> {
     default:
       throw new UsageError(command ? `Unknown command "${command}"` : "No command given");
   }
+}
+
+/** What is said on the command line counts more than the environment. */
+function sandboxOption(sandbox: boolean | undefined): { MAYFLY_SANDBOX?: string } {
+  return sandbox === undefined ? {} : { MAYFLY_SANDBOX: sandbox ? "on" : "off" };
 }
 
 async function token([action, ...rest]: string[], access = "write"): Promise<void> {
@@ -97,10 +109,12 @@ function parse(args: string[]) {
     return parseArgs({
       args,
       allowPositionals: true,
+      allowNegative: true,
       options: {
         help: { type: "boolean", short: "h" },
         version: { type: "boolean", short: "v" },
         access: { type: "string" },
+        sandbox: { type: "boolean" },
       },
     });
   } catch (error) {

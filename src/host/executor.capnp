@@ -1,7 +1,8 @@
 # The executor: runs users' code behind the public socket. Addresses and the platform's settings come
 # from the supervisor, on the command line and in the environment (workerd-process.ts), which also
 # repeats the lines that end in "each shard" for those that there are besides the first. Lanes are the same
-# without a public socket, and without the lines that say so.
+# without a public socket, and without the lines that say so. In a sandbox there is no network: what else would
+# be the network is the egress process.
 @0xd1c5a3b7e9f04826;
 
 using Workerd = import "/workerd/workerd.capnp";
@@ -15,6 +16,7 @@ const config :Workerd.Config = (
     (name = "shard-1", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))), # each shard
     (name = "apart", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
     (name = "long", external = (http = (capnpConnectHost = "miniflare-unsafe-internal-capnp-connect"))),
+    (name = "internet", external = (http = (style = proxy))), # in a sandbox
   ],
   sockets = [
     Public.socket, # not in lanes
@@ -38,6 +40,7 @@ const mayfly :Workerd.Worker = (
     (name = "MAYFLY_MAX_CPU_MS", fromEnvironment = "MAYFLY_MAX_CPU_MS"),
     (name = "MAYFLY_MEMORY_MB", fromEnvironment = "MAYFLY_MEMORY_MB"),
     (name = "MAYFLY_FLIGHT_MARK", fromEnvironment = "MAYFLY_FLIGHT_MARK"),
+    (name = "MAYFLY_EGRESS_MARK", fromEnvironment = "MAYFLY_EGRESS_MARK"),
     (name = "MAYFLY_RUNTIME", text = "workerd"),
     (name = "MAYFLY_DOMAIN", fromEnvironment = "MAYFLY_DOMAIN"),
     (name = "MAYFLY_PORT", fromEnvironment = "MAYFLY_PORT"),

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { platform } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MARK_BYTES } from "../pipeline/flight-layout.ts";
@@ -12,6 +12,7 @@ import { ManagedProcess } from "./managed-process.ts";
 import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import type { Sockets } from "./paths.ts";
 import { Relay } from "./relay.ts";
+import type { Sandbox } from "./sandbox.ts";
 import type { Settings } from "./settings.ts";
 import type { Suspects } from "./suspects.ts";
 import { ping, Watchdog } from "./watchdog.ts";
@@ -38,6 +39,7 @@ export interface Surroundings {
   settings: Settings;
   guardian: Guardian;
   suspects: Suspects;
+  sandbox: Sandbox | undefined;
 }
 
 /** One of the executors: a process that can be replaced by a new one while it serves. */
@@ -122,15 +124,16 @@ export class Executor {
   }
 
   #start(): Running {
-    const { runtimeFolder, sockets: all, settings, guardian, suspects } = this.#around;
-    const base = join(runtimeFolder, `${this.#name}.${this.#generation++}`);
-    const own = { role: `${base}.role`, ping: `${base}.ping` };
+    const { runtimeFolder, sockets: all, settings, guardian, suspects, sandbox } = this.#around;
+    const folder = join(runtimeFolder, `${this.#name}.${this.#generation++}`);
+    mkdirSync(folder);
+    const own = { role: join(folder, "role"), ping: join(folder, "ping") };
     let mark = Buffer.alloc(0);
     const process = new ManagedProcess(this.#name, guardian, () => {
       // Nobody else can know it, so nothing else in its memory begins with it.
       mark = randomBytes(MARK_BYTES);
       const options = { serves: this.#serves, own, flightMark: mark.toString("hex") };
-      return spawnExecutor(options, runtimeFolder, all, settings);
+      return spawnExecutor(options, runtimeFolder, all, settings, sandbox);
     });
     process.start();
     if (!CAN_WATCH) {
@@ -165,5 +168,5 @@ async function end(running: Running, drainMs: number, handsOver = false): Promis
   await process.stop(drainMs, handsOver);
   // What it finishes may still eat memory.
   memory?.stop();
-  for (const path of Object.values(sockets)) rmSync(path, { force: true });
+  rmSync(dirname(sockets.role), { recursive: true, force: true });
 }

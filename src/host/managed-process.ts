@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Guardian } from "./guardian.ts";
 import { handOver } from "./hand-over.ts";
 import { log } from "./log.ts";
+import { pidInside } from "./sandbox.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 5_000;
@@ -22,7 +23,9 @@ export class ManagedProcess {
   readonly name: string;
   readonly #spawn: () => ChildProcess;
   readonly #guardian: Guardian;
+  /** It may be there only to start another, whose id is known a moment later. */
   #child: ChildProcess | undefined;
+  #pid: number | undefined;
   #backoffMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -57,10 +60,19 @@ export class ManagedProcess {
         this.#guardian.drop(pid);
       }
       this.#child = undefined;
+      this.#pid = undefined;
       if (!this.#stopped) this.#restart(reason);
     };
     child.once("error", (error) => onEnd({ message: error.message }));
     child.once("exit", (code, signal) => onEnd({ code, signal }));
+    const inside = pidInside(child);
+    if (inside) void inside.then((id) => this.#runs(child, id));
+    else this.#runs(child, pid);
+  }
+
+  #runs(child: ChildProcess, pid: number | undefined): void {
+    if (child !== this.#child) return;
+    this.#pid = pid;
     log("info", "process_started", { process: this.name, pid });
   }
 
@@ -86,9 +98,9 @@ export class ManagedProcess {
     this.#backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(FIRST_BACKOFF_MS, this.#backoffMs * 2));
   }
 
-  /** Id of the process that runs; undefined while none does. */
+  /** Id of the process that runs: in a sandbox, of workerd itself. Undefined while none does. */
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.#pid;
   }
 
   /** Ends the process at once; it is started again. */
@@ -124,15 +136,17 @@ export class ManagedProcess {
     const child = this.#child;
     if (!child) return;
     const exited = new Promise((resolve) => child.once("exit", resolve));
-    if (graceMs === 0) this.kill();
+    const pid = this.#pid ?? child.pid;
+    if (graceMs === 0 || pid === undefined) this.kill();
     else {
+      const send = (signal: NodeJS.Signals): void => signalIfThere(pid, signal);
       // workerd drops what it accepts in the very moment in which it is told to end. Held still before
       // that, it leaves new connections to others that accept from the same socket.
-      child.kill("SIGSTOP");
+      send("SIGSTOP");
       await sleep(HOLD_STILL_MS);
-      if (handsOver && child.pid) await handOver(child.pid, (signal) => child.kill(signal));
-      child.kill("SIGTERM");
-      child.kill("SIGCONT");
+      if (handsOver) await handOver(pid, send);
+      send("SIGTERM");
+      send("SIGCONT");
     }
     const timer = setTimeout(() => this.kill(), graceMs);
     await exited;
@@ -140,9 +154,11 @@ export class ManagedProcess {
   }
 }
 
-function signalGroup(group: number, signal: NodeJS.Signals): void {
+const signalGroup = (group: number, signal: NodeJS.Signals): void => signalIfThere(-group, signal);
+
+function signalIfThere(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-group, signal);
+    process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }

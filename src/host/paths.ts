@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -26,7 +26,7 @@ export const inDataFolder = (folder: string) => ({
 
 // Addresses of Unix sockets hold 108 bytes on Linux and 104 on macOS, with a final zero.
 const MAX_SOCKET_PATH_BYTES = 103;
-const LONGEST_SOCKET_NAME = "executor-64.9999.role";
+const LONGEST_SOCKET_NAME = "executor-apart.9999/role";
 
 /**
  * Makes the folder of the processes' sockets and configuration. Only its owner may enter it: who can
@@ -38,19 +38,33 @@ export function makeRuntimeFolder(): string {
   return mkdtempSync(join(fits ? tmpdir() : "/tmp", "mayfly-"));
 }
 
+/** Makes what holds sockets in the runtime folder; executors' own are made with each process. */
+export function makeSocketFolders(sockets: Sockets): void {
+  for (const path of [sockets.state, sockets.quarantine]) mkdirSync(dirname(path));
+}
+
 /**
- * The Unix sockets in the runtime folder; Miniflare appends `:0` to the names of its own. Executors'
- * own sockets have new names with each process.
+ * The Unix sockets in the runtime folder; Miniflare appends `:0` to the names of its own. What executors
+ * call is in a folder of its own, the only one that they can see in a sandbox beside that of their own
+ * sockets, which is new with each process.
  */
 export const socketsIn = (folder: string, executors: number, shards: number) => ({
-  state: join(folder, "state:0"),
+  state: join(folder, "called", "state:0"),
   statePing: join(folder, "state-ping:0"),
   /** Where state finds each executor: a relay to whatever process it is at the moment. */
   executors: Array.from({ length: executors }, (_, index) => join(folder, `executor-${index + 1}`)),
   /** Where executors and state find the lanes, likewise. */
-  lanes: { apart: join(folder, "executor-apart"), long: join(folder, "executor-long") },
+  lanes: {
+    apart: join(folder, "called", "executor-apart"),
+    long: join(folder, "called", "executor-long"),
+  },
   /** Of each shard, for its role and for pings. */
-  shards: Array.from({ length: shards }, (_, index) => join(folder, `shard-${index + 1}`)),
-  quarantine: join(folder, "quarantine.sock"),
+  shards: Array.from({ length: shards }, (_, index) =>
+    join(folder, "called", `shard-${index + 1}`),
+  ),
+  quarantine: join(folder, "quarantine", "role"),
+  /** Where executors in a sandbox find the network, and where its health is asked for. */
+  egress: join(folder, "called", "egress"),
+  egressPing: join(folder, "egress-ping"),
 });
 export type Sockets = ReturnType<typeof socketsIn>;

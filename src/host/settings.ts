@@ -17,6 +17,8 @@ export interface Settings {
   tls: { cert: string; key: string } | undefined;
   /** Addresses and networks of proxies that are believed. */
   trustedProxies: string[];
+  /** Whether executors run in a sandbox; `auto`: if that works. */
+  sandbox: "on" | "off" | "auto";
   /** Data folder, absolute. */
   dataFolder: string;
   /** Root token, if it is not the one kept in the data folder. */
@@ -89,6 +91,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       (text) => (parseNetworks(text) ? text.split(",").map((part) => part.trim()) : undefined),
       "IP addresses and networks like 127.0.0.1 or 10.0.0.0/8, separated by commas",
     ),
+    sandbox: read(
+      "MAYFLY_SANDBOX",
+      "auto",
+      (text) => SANDBOX.find((mode) => mode === text),
+      "on, off or auto",
+    ),
     dataFolder: read("MAYFLY_DATA", join(ROOT, ".mayfly"), (text) => resolve(text), "a path"),
     token: read<string | undefined>(
       "MAYFLY_TOKEN",
@@ -141,6 +149,7 @@ function readTls(env: NodeJS.ProcessEnv): Settings["tls"] {
   );
 }
 
+const SANDBOX = ["on", "off", "auto"] as const;
 const MAX_EXECUTORS = 64;
 const MAX_SHARDS = 16;
 const MIN_QUERY_MS = 1_000;

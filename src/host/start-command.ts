@@ -12,7 +12,7 @@ export async function startCommand(settings: Settings): Promise<void> {
     process.exit(0);
   }
   log("info", "ready", { ms: Math.round(performance.now() - begun) });
-  process.stdout.write(banner(settings));
+  process.stdout.write(banner(settings, platform.sandboxed));
 
   log("info", "stopping", { signal: await signalled });
   await platform.stop();
@@ -51,10 +51,11 @@ function onSignal(): Promise<string> {
   });
 }
 
-const banner = (settings: Settings): string => `
+const banner = (settings: Settings, sandboxed: boolean): string => `
   Mayfly listens on   ${schemeOf(settings)}://${publicAddress(settings)}
   Cloudflare API at   ${apiAddress(settings)}
   Data in             ${settings.dataFolder}
+  Workers run         ${sandboxed ? "in a sandbox" : "without a sandbox"}
 
   Deploy a Worker from its project's folder:
 

@@ -13,20 +13,29 @@ import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { MemoryReport } from "./memory-report.ts";
 import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
-import { BUNDLE, inDataFolder, makeRuntimeFolder, socketsIn, type Sockets } from "./paths.ts";
+import {
+  BUNDLE,
+  inDataFolder,
+  makeRuntimeFolder,
+  makeSocketFolders,
+  socketsIn,
+  type Sockets,
+} from "./paths.ts";
 import { askPublicSocket, openPublicSocket } from "./public-socket.ts";
+import { openSandbox, type Sandbox } from "./sandbox.ts";
 import { apiAddress, type Settings } from "./settings.ts";
 import { countShards, prepareShards, Shard } from "./shards.ts";
 import type { StateOptions } from "./state-options.ts";
 import { Suspects } from "./suspects.ts";
 import { tellStateAt } from "./tell-state.ts";
-import { openCertificate } from "./tls.ts";
+import { openCertificate, type Certificate } from "./tls.ts";
 import { ping, Watchdog } from "./watchdog.ts";
-import { spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
+import { spawnEgress, spawnQuarantine, SUBDOMAIN, writeConfiguration } from "./workerd-process.ts";
 
 // How long an event loop may stand still before its process is replaced. A version has one second
 // for its start, so quarantine must not give it much more.
 const QUARANTINE_LIMIT_MS = 1_500;
+const EGRESS_LIMIT_MS = 5_000;
 const STATE_LIMIT_MS = 15_000;
 
 const READY_WITHIN_MS = 60_000;
@@ -36,6 +45,8 @@ const MAX_FAILURES_AT_START = 4;
 
 /** A running platform. */
 export interface Platform {
+  /** Whether users' code runs in a sandbox. */
+  sandboxed: boolean;
   /** Finishes what is in flight and ends all processes. */
   stop(): Promise<void>;
 }
@@ -54,8 +65,17 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
 
   const runtimeFolder = makeRuntimeFolder();
   const sockets = socketsIn(runtimeFolder, settings.executors, shardCount);
-  writeConfiguration(runtimeFolder, shardCount);
-  const certificate = openCertificate(settings, runtimeFolder);
+  let certificate: Certificate | undefined;
+  let sandbox: Sandbox | undefined;
+  try {
+    certificate = openCertificate(settings, runtimeFolder);
+    sandbox = openSandbox(settings, runtimeFolder);
+  } catch (error) {
+    rmSync(runtimeFolder, { recursive: true, force: true });
+    throw error;
+  }
+  writeConfiguration(runtimeFolder, shardCount, sandbox !== undefined);
+  makeSocketFolders(sockets);
   const guardian = new Guardian(runtimeFolder);
 
   const options: StateOptions = {
@@ -81,15 +101,18 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   };
   const state = new ManagedProcess("state", guardian, () => spawnState(options));
   const quarantine = new ManagedProcess("quarantine", guardian, () =>
-    spawnQuarantine(runtimeFolder, sockets),
+    spawnQuarantine(runtimeFolder, sockets, sandbox),
   );
-  for (const process of [state, quarantine]) process.start();
+  const egress =
+    sandbox &&
+    new ManagedProcess("egress", guardian, () => spawnEgress(runtimeFolder, sockets, sandbox));
+  for (const process of [state, quarantine, egress]) process?.start();
   const shards = sockets.shards.map(
     (_, index) => new Shard(index + 1, runtimeFolder, sockets, settings, guardian),
   );
   const tellState = tellStateAt(sockets.statePing, credentials.token);
   const suspects = new Suspects(tellState);
-  const around = { runtimeFolder, sockets, settings, guardian, suspects };
+  const around = { runtimeFolder, sockets, settings, guardian, suspects, sandbox };
   const executors = sockets.executors.map(
     (path, index) => new Executor(`executor-${index + 1}`, publicSocket.fd, path, around),
   );
@@ -99,12 +122,14 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const others = (): ManagedProcess[] => [
     ...shards.map(({ process }) => process),
     quarantine,
+    ...(egress ? [egress] : []),
     ...[...executors, ...lanes].map(({ process }) => process),
   ];
   const stateWatchdog = new Watchdog(state, sockets.statePing, STATE_LIMIT_MS);
   const watchdogs = [
     stateWatchdog,
     new Watchdog(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
+    ...(egress ? [new Watchdog(egress, sockets.egressPing, EGRESS_LIMIT_MS)] : []),
     new MemoryWatchdog(quarantine, memoryLimits(settings, true)),
     new MemoryReport(state, () => [state, ...others()], settings.memoryMb, tellState),
   ];
@@ -133,7 +158,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     // The executors first: what they finish still needs state.
     await Promise.all(executors.map((executor) => executor.stop(drainMs)));
     await Promise.all(lanes.map((lane) => lane.stop(0)));
-    await quarantine.stop(0);
+    await Promise.all([quarantine.stop(0), egress?.stop(0)]);
     await Promise.all([state, ...shards].map((process) => process.stop(STATE_STOP_MS)));
     await guardian.release();
     lock.release();
@@ -145,7 +170,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     throw error;
   }
   certificate?.watch(reload);
-  return { stop: () => stop() };
+  return { sandboxed: sandbox !== undefined, stop: () => stop() };
 }
 
 /** Has all shards stand still at once while the work is done. */

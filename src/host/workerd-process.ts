@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import workerd from "workerd";
 import { readCompatibility } from "./compatibility.ts";
 import { memoryLimits, MiB } from "./memory-watchdog.ts";
 import { BUNDLE, type Sockets } from "./paths.ts";
+import { pidInside, type Access, type Sandbox } from "./sandbox.ts";
 import type { Settings } from "./settings.ts";
 
 /** Subdomain of the default account. */
@@ -14,11 +15,16 @@ export const SUBDOMAIN = "dev";
  * Puts what the processes are started from into the runtime folder, so that all of them run the same
  * bundle however often they are restarted, even if it is built anew meanwhile.
  */
-export function writeConfiguration(runtimeFolder: string, shards: number): void {
+export function writeConfiguration(
+  runtimeFolder: string,
+  shards: number,
+  sandboxed: boolean,
+): void {
   copyFileSync(BUNDLE, join(runtimeFolder, "worker.js"));
-  for (const file of ["executor.capnp", "quarantine.capnp", "shard.capnp"]) {
+  for (const file of ["executor.capnp", "quarantine.capnp", "shard.capnp", "egress.capnp"]) {
     const text = readFileSync(join(import.meta.dirname, file), "utf8");
-    writeFileSync(join(runtimeFolder, file), repeatForShards(text, shards));
+    const fitting = sandboxed ? text : text.replace(/^.*# in a sandbox\n/gm, "");
+    writeFileSync(join(runtimeFolder, file), repeatForShards(fitting, shards));
   }
   const executor = readFileSync(join(runtimeFolder, "executor.capnp"), "utf8");
   writeFileSync(join(runtimeFolder, "lane.capnp"), executor.replace(/^.*# not in lanes\n/gm, ""));
@@ -53,10 +59,12 @@ export function spawnExecutor(
   runtimeFolder: string,
   sockets: Sockets,
   settings: Settings,
+  sandbox?: Sandbox,
 ): ChildProcess {
   const isLane = typeof serves === "string";
-  const config = isLane ? "lane.capnp" : "executor.capnp";
-  return spawnWorkerd(join(runtimeFolder, config), {
+  const inRuntime = (name: string): string => join(runtimeFolder, name);
+  const config = inRuntime(isLane ? "lane.capnp" : "executor.capnp");
+  const addresses: Addresses = {
     ...(!isLane && { accept: serves }),
     listen: {
       role: `unix:${own.role}`,
@@ -69,6 +77,7 @@ export function spawnExecutor(
       ...Object.fromEntries(
         sockets.shards.map((path, index) => [`shard-${index + 1}`, `unix:${path}`]),
       ),
+      ...(sandbox && { internet: `unix:${sockets.egress}` }),
     },
     env: {
       MAYFLY_DOMAIN: settings.domain,
@@ -81,15 +90,42 @@ export function spawnExecutor(
       MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
       MAYFLY_MEMORY_MB: String(memoryLimits(settings, serves === "apart").soft / MiB),
       MAYFLY_FLIGHT_MARK: flightMark,
+      MAYFLY_EGRESS_MARK: sandbox?.egressMark ?? "",
     },
-  });
+  };
+  if (!sandbox) return spawnWorkerd(config, addresses);
+  const files = [config, ...["compatibility.capnp", "worker.js"].map(inRuntime)];
+  if (!isLane) files.push(inRuntime("public.capnp"));
+  const read = [...files, dirname(sockets.state)];
+  return spawnWorkerd(config, addresses, { sandbox, read, write: [dirname(own.role)] });
 }
 
-export function spawnQuarantine(runtimeFolder: string, sockets: Sockets): ChildProcess {
-  return spawnWorkerd(join(runtimeFolder, "quarantine.capnp"), {
-    listen: { role: `unix:${sockets.quarantine}` },
+export function spawnQuarantine(
+  runtimeFolder: string,
+  { quarantine }: Sockets,
+  sandbox?: Sandbox,
+): ChildProcess {
+  const config = join(runtimeFolder, "quarantine.capnp");
+  const addresses = { listen: { role: `unix:${quarantine}` }, call: {}, env: {} };
+  if (!sandbox) return spawnWorkerd(config, addresses);
+  const read = [
+    config,
+    join(runtimeFolder, "compatibility.capnp"),
+    join(runtimeFolder, "worker.js"),
+  ];
+  return spawnWorkerd(config, addresses, { sandbox, read, write: [dirname(quarantine)] });
+}
+
+/** The network of executors that have none. */
+export function spawnEgress(
+  runtimeFolder: string,
+  { egress, egressPing }: Sockets,
+  { egressMark }: Sandbox,
+): ChildProcess {
+  return spawnWorkerd(join(runtimeFolder, "egress.capnp"), {
+    listen: { role: `unix:${egress}`, ping: `unix:${egressPing}` },
     call: {},
-    env: {},
+    env: { MAYFLY_EGRESS_MARK: egressMark },
   });
 }
 
@@ -140,7 +176,8 @@ const PUBLIC_SOCKET = 3;
 
 function spawnWorkerd(
   config: string,
-  { accept, listen, call, keep, env }: Addresses,
+  { accept, listen, call, keep, env: given }: Addresses,
+  within?: Access & { sandbox: Sandbox },
 ): ChildProcess {
   for (const address of Object.values(listen)) {
     // A process that was killed leaves its sockets behind.
@@ -153,12 +190,17 @@ function spawnWorkerd(
     ...Object.entries(keep ?? {}).map(([name, path]) => `--directory-path=${name}=${path}`),
   ];
   // The worker loader of open-source workerd is experimental.
-  const child = spawn(workerd.default, ["serve", "--experimental", ...options, config], {
-    stdio: ["ignore", 2, 2, ...(accept === undefined ? [] : [accept])],
-    detached: true,
-    env: { TZ: "UTC", ...env },
-  });
+  const args = ["serve", "--experimental", ...options, config];
+  const env = { TZ: "UTC", ...given };
+  const child = within
+    ? within.sandbox.spawn(args, within, env, accept ?? "ignore")
+    : spawn(workerd.default, args, {
+        stdio: ["ignore", 2, 2, ...(accept === undefined ? [] : [accept])],
+        detached: true,
+        env,
+      });
   if (child.pid) endFirst(child.pid);
+  void pidInside(child)?.then((pid) => pid !== undefined && endFirst(pid));
   return child;
 }
 

@@ -15,6 +15,7 @@ import {
 } from "../../pipeline/resolve.ts";
 import { addressRule } from "./address.ts";
 import { EgressError, networkError } from "./errors.ts";
+import { fetchOutside } from "./outside.ts";
 import { listRule, normalizeHost } from "./rules.ts";
 
 // What Cloudflare gives as the client's address where one zone's worker calls another's.
@@ -35,7 +36,7 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     if (response) return response;
     checkAddress(host);
     try {
-      return await fetch(request);
+      return await fetchOutside(request, this.env);
     } catch (error) {
       throw networkError(error, host);
     }
