@@ -1,5 +1,6 @@
 // A worker that does harm, one kind for each path, and one that only wants to do its work.
 
+const MiB = 1024 * 1024;
 const forever = () => {
   for (;;);
 };
@@ -14,6 +15,12 @@ const HARM = {
   "catastrophic-regular-expression": () => /^(a+)+$/.test(`${"a".repeat(60)}!`),
   "promises-without-end": async () => {
     for (;;) await undefined;
+  },
+  // Only a text that is used is really made.
+  "ten-gigabytes-of-text": () => {
+    const text = [];
+    for (let i = 0; i < 1_280; i++) text.push(JSON.stringify(`${i}`.padEnd(8 * MiB, "x")));
+    return text.join("");
   },
   recursion,
   "a-million-timers": async () => {
