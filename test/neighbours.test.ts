@@ -150,7 +150,7 @@ const HARM: Harm[] = [
   { deed: "response-without-end", isolation: "request", clients: 50, answer: { status: 0 } },
   { deed: "ten-thousand-subrequests", isolation: "request" },
   { deed: "sql-without-end", isolation: "shared", answer: { status: 500 } },
-  { deed: "consumer-that-never-returns", isolation: "request", answer: { status: 200 } },
+  { deed: "consumer-that-never-returns", isolation: "shared", answer: { status: 200 } },
 ];
 
 it.each(HARM)("$deed leaves the neighbours alone", async ({ deed, clients = 2, answer = {} }) => {

@@ -60,5 +60,6 @@ export default {
     const result = await (WORK[deed] ?? HARM[deed])(env, host);
     return new Response(result);
   },
-  queue: () => new Promise(() => {}),
+  // A promise that nothing can resolve would be noticed by the runtime.
+  queue: () => wait(3_600_000),
 };
