@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Connection } from "./connection.ts";
+import type { Target } from "./stage.ts";
 
 /** What a server did under load. */
 export interface Answered {
@@ -8,8 +9,20 @@ export interface Answered {
   latencies: number[];
 }
 
+const WARM_UP_SECONDS = 1;
+
+/** What a server that was just started answers when its code has been compiled. */
+export async function whenWarm(
+  { port, request }: Target,
+  connections: number,
+  seconds: number,
+): Promise<Answered> {
+  await closedLoop(port, request, connections, WARM_UP_SECONDS);
+  return closedLoop(port, request, connections, seconds);
+}
+
 /** What the server answers to so many connections, each sending at once again. */
-export async function closedLoop(
+async function closedLoop(
   port: number,
   request: Buffer,
   connections: number,

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { memoryOfAll } from "../../../src/host/memory-usage.ts";
-import { closedLoop, oneByOne, PAUSE_MS } from "../load.ts";
+import { oneByOne, PAUSE_MS, whenWarm } from "../load.ts";
 import { functionsFramework } from "../peers/functions-framework.ts";
 import { mayfly } from "../peers/mayfly.ts";
 import { nodeHttp } from "../peers/node.ts";
@@ -15,7 +15,6 @@ import { Stage } from "../stage.ts";
 import { median, quantile } from "../statistics.ts";
 import { CONNECTIONS } from "./throughput.ts";
 
-const WARM_UP_SECONDS = 1;
 // What a start or first calls have left to be done and to be collected.
 const SETTLE_MS = 1_000;
 const MIB = 1024 * 1024;
@@ -130,11 +129,10 @@ async function preparePeers(
 
 async function measure(peer: Peer, seconds: number): Promise<Run> {
   await using stage = new Stage();
-  const { port, request, pid, startMs } = await peer.start(stage);
+  const started = await peer.start(stage);
   await sleep(SETTLE_MS);
-  const mib = (memoryOfAll(pid) ?? Number.NaN) / MIB;
-  await closedLoop(port, request, CONNECTIONS, WARM_UP_SECONDS);
-  return { startMs, mib, ...(await closedLoop(port, request, CONNECTIONS, seconds)) };
+  const mib = (memoryOfAll(started.pid) ?? Number.NaN) / MIB;
+  return { startMs: started.startMs, mib, ...(await whenWarm(started, CONNECTIONS, seconds)) };
 }
 
 async function measureFurther(peer: Peer, functions: number): Promise<Further | undefined> {

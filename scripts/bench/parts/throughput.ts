@@ -1,36 +1,36 @@
-import { closedLoop } from "../load.ts";
+import { whenWarm } from "../load.ts";
 import { startMayfly } from "../mayfly.ts";
 import type { Row, Section } from "../report.ts";
 import { Stage, type Target } from "../stage.ts";
-import { alternate, median, medianRatio } from "../statistics.ts";
+import { median, medianRatio } from "../statistics.ts";
 import { startWorkerd } from "../workerd.ts";
 
 /** How many connections send requests without a pause. */
 export const CONNECTIONS = 16;
 
+const NAMES = (["shared", "request", "plain", "loader", "load"] as const).flatMap(
+  (name) => [`${name}1`, `${name}2`] as const,
+);
+type Name = (typeof NAMES)[number];
+type Rates = Record<Name, number[]>;
+
 /** Requests per second with one and with two executors, beside as many processes of workerd alone. */
 export async function throughput(quick: boolean): Promise<Section[]> {
   const { rounds, seconds } = quick ? { rounds: 3, seconds: 1 } : { rounds: 5, seconds: 2 };
-  await using stage = new Stage();
-  const [workerd1, workerd2] = [await startWorkerd(stage, 1), await startWorkerd(stage, 2)];
-  const [mayfly1, mayfly2] = [await startMayfly(stage, 1), await startMayfly(stage, 2)];
-  const targets = {
-    plain1: workerd1.plain,
-    plain2: workerd2.plain,
-    loader1: workerd1.warm,
-    loader2: workerd2.warm,
-    shared1: mayfly1.shared,
-    shared2: mayfly2.shared,
-    load1: workerd1.load,
-    load2: workerd2.load,
-    request1: mayfly1.request,
-    request2: mayfly2.request,
-  } satisfies Record<string, Target>;
-  type Name = keyof typeof targets;
-  const perSecond = await alternate(rounds, Object.keys(targets) as Name[], async (name) => {
-    const { port, request } = targets[name];
-    return (await closedLoop(port, request, CONNECTIONS, seconds)).perSecond;
-  });
+  const perSecond = Object.fromEntries(NAMES.map((name) => [name, [] as number[]])) as Rates;
+  for (let round = 0; round < rounds; round++) {
+    for (const count of [1, 2] as const) {
+      // One after the other: a platform at rest still takes a few hundredths of a core.
+      await measure(perSecond, seconds, async (stage) => {
+        const { shared, request } = await startMayfly(stage, count);
+        return { [`shared${count}`]: shared, [`request${count}`]: request };
+      });
+      await measure(perSecond, seconds, async (stage) => {
+        const { plain, warm, load } = await startWorkerd(stage, count);
+        return { [`plain${count}`]: plain, [`loader${count}`]: warm, [`load${count}`]: load };
+      });
+    }
+  }
   const row = (name: string, target: Name, reference?: Name, of = ""): Row => ({
     name,
     value: median(perSecond[target]),
@@ -64,4 +64,17 @@ export async function throughput(quick: boolean): Promise<Section[]> {
       ],
     },
   ];
+}
+
+async function measure(
+  perSecond: Rates,
+  seconds: number,
+  start: (stage: Stage) => Promise<Partial<Record<Name, Target>>>,
+): Promise<void> {
+  await using stage = new Stage();
+  const targets = await start(stage);
+  for (const name of NAMES) {
+    const target = targets[name];
+    if (target) perSecond[name].push((await whenWarm(target, CONNECTIONS, seconds)).perSecond);
+  }
 }
