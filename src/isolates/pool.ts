@@ -183,7 +183,8 @@ export function end(
 ): void {
   if (!isolate.running.delete(invocation)) return;
   land(invocation);
-  left(invocation.accountId, isolate.version);
+  // Requests in a shared isolate have left when their responses began.
+  if (isolate.kind !== "shared") left(invocation.accountId, isolate.version);
   isolate.usedAt = Date.now();
   invocation.wallTimeMs = isolate.usedAt - invocation.startedAt;
   record(invocation, env, ctx);

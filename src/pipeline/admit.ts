@@ -7,8 +7,10 @@ export const MAX_BODY_BYTES = 100 * 1024 * 1024;
 /** Longest URL, in bytes, as on Cloudflare. */
 const MAX_URL_BYTES = 16 * 1024;
 /**
- * Most invocations of one script in flight at once in this process, by isolation: until all that they do is
- * over, also behind the response.
+ * Most invocations of one script in flight at once in this process, by isolation. An isolate of its own is
+ * taken until all that is done in it is over, also behind the response. Of requests in a shared one only
+ * those count that have no response yet: an open stream costs little, and the runtime does not tell that
+ * its client has gone before the worker writes again.
  */
 export const MAX_IN_FLIGHT = { request: 300, shared: 2_000 } as const;
 /**

@@ -119,6 +119,7 @@ export async function dispatchFetch(
     return errorPage(page, request);
   } finally {
     answered(invocation);
+    if (isolate.kind === "shared") left(target.accountId, version);
     acquired.started();
   }
 }
