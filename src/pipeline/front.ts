@@ -1,4 +1,6 @@
 import { isApiHost } from "../catalog/host.ts";
+import { failure } from "../control/envelope.ts";
+import { ApiError } from "../control/error.ts";
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { metrics } from "../observe/metrics.ts";
@@ -71,6 +73,16 @@ async function servePlatform(
     }
   } catch (error) {
     log("error", "state_unavailable", { path, message: String(error) });
+    if (pathAndQuery.startsWith("/client/v4/")) return apiUnavailable();
     return errorPage(stateUnavailable, request);
   }
+}
+
+/** In the shape of the API, so that wrangler can tell it. */
+function apiUnavailable(): Response {
+  const { code, detail, retryAfterSeconds } = stateUnavailable;
+  const response = failure(new ApiError(503, 10013, detail));
+  response.headers.set("mayfly-error", code);
+  response.headers.set("retry-after", String(retryAfterSeconds));
+  return response;
 }
