@@ -105,7 +105,12 @@ export class ManagedProcess {
 
   /** Ends the process at once; it is started again. */
   kill(): void {
-    if (this.#child?.pid) signalGroup(this.#child.pid, "SIGKILL");
+    const outer = this.#child?.pid;
+    if (outer === undefined) return;
+    if (this.#pid === undefined || this.#pid === outer) return signalGroup(outer, "SIGKILL");
+    // What watches over it ends with it, once it has cleared it away.
+    signalIfThere(this.#pid, "SIGKILL");
+    signalGroup(outer, "SIGCONT");
   }
 
   /** Ends the process at once, for no fault of its own: it is started again without a pause. */
