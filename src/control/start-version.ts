@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { IsolateSource } from "../catalog/source.ts";
 import { log } from "../observe/log.ts";
-import { quarantineOf } from "../roles/contract.ts";
+import { quarantineOf, type StartReport } from "../roles/contract.ts";
 import { receive } from "../roles/forward.ts";
 import type { ControlEnv } from "./app.ts";
 import { ApiError } from "./error.ts";
@@ -20,29 +20,35 @@ const RESTART_MS = 500;
 
 /**
  * Starts an isolate of the version where a loop at top level hurts nobody. Throws Cloudflare's
- * 10021 with message and stack if its top-level code fails or does not come to an end.
+ * 10021 with message and stack if its top-level code fails, and if it takes too much time or memory.
  */
 export async function startOnce(c: Context<ControlEnv>, source: IsolateSource): Promise<Start> {
   for (let tries = 1; ; tries++) {
-    const report = await Promise.race([start(c, source), scheduler.wait(MAX_STARTUP_MS)]);
-    if (report?.ok) return report;
-    if (report) throw new ApiError(400, 10021, report.error);
-    if (tries === TRIES) break;
+    const overdue = scheduler.wait(MAX_STARTUP_MS).then(() => OVERDUE);
+    const report = await Promise.race([start(c, source), overdue]);
+    if (typeof report === "object") {
+      if (report.ok) return report;
+      throw new ApiError(400, 10021, report.error);
+    }
+    // wrangler knows this message and gives advice on start-up.
+    if (tries === TRIES) throw new ApiError(400, 10021, `Script startup exceeded ${report}.`);
     await scheduler.wait(RESTART_MS);
   }
-  // wrangler knows this message and gives advice on start-up.
-  throw new ApiError(400, 10021, "Script startup exceeded CPU time limit.");
 }
 
-/** The quarantine's report, or undefined if it broke down. */
+// What a start exceeds that does not come to an end. Before it is overdue the supervisor ends the
+// quarantine only for its memory.
+const OVERDUE = "CPU time limit";
+const BROKE_DOWN = "memory limit";
+
 async function start(
   c: Context<ControlEnv>,
   source: IsolateSource,
-): Promise<({ ok: true } & Start) | { ok: false; error: string } | undefined> {
+): Promise<StartReport | typeof BROKE_DOWN> {
   try {
     return await receive(quarantineOf(c.env, c.executionCtx as ExecutionContext).start(source));
   } catch (error) {
     log("warn", "quarantine_failed", { script: source.scriptName, message: String(error) });
-    return undefined;
+    return BROKE_DOWN;
   }
 }
