@@ -204,9 +204,10 @@ test("executors that are started again have the certificate that is used", async
   await until(async () => (await get().catch(() => undefined))?.certificate === "second", 10_000);
 });
 
+const start = (cert: string, key: string): Promise<Platform> =>
+  startPlatform({ env: { MAYFLY_TLS_CERT: cert, MAYFLY_TLS_KEY: key } });
+
 test("what is wrong with the files is said at start", async () => {
-  const start = (cert: string, key: string): Promise<Platform> =>
-    startPlatform({ env: { MAYFLY_TLS_CERT: cert, MAYFLY_TLS_KEY: key } });
   await expect(start(at("first.pem"), at("second.key"))).rejects.toThrow(
     "MAYFLY_TLS_KEY: is not the key of the first certificate in MAYFLY_TLS_CERT",
   );
