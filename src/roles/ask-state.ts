@@ -1,7 +1,7 @@
 import { receive } from "./forward.ts";
 
-/** State is back after a crash well within this time. */
-const PATIENCE_MS = 5_000;
+/** State is back after a crash well within this time, on a busy machine as well. */
+const PATIENCE_MS = 10_000;
 const PAUSE_MS = 50;
 
 /**
