@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Guardian } from "./guardian.ts";
 import { handOver } from "./hand-over.ts";
@@ -64,8 +65,10 @@ export class ManagedProcess {
       if (!this.#stopped) this.#restart(reason);
     };
     child.once("error", (error) => onEnd({ message: error.message }));
-    child.once("exit", (code, signal) => onEnd({ code, signal }));
     const inside = pidInside(child);
+    child.once("exit", (code, signal) =>
+      onEnd(inside && !signal ? endInside(code) : { code, signal }),
+    );
     if (inside) void inside.then((id) => this.#runs(child, id));
     else this.#runs(child, pid);
   }
@@ -157,6 +160,13 @@ export class ManagedProcess {
     await exited;
     clearTimeout(timer);
   }
+}
+
+/** How a process in a sandbox has ended: what watched over it tells signals as shells do. */
+function endInside(code: number | null): Record<string, unknown> {
+  const number = (code ?? 0) - 128;
+  const signal = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
+  return signal ? { code: null, signal } : { code, signal: null };
 }
 
 const signalGroup = (group: number, signal: NodeJS.Signals): void => signalIfThere(-group, signal);

@@ -136,8 +136,9 @@ function check({ cert, key: keyText }: Pair): { chain: X509Certificate[]; key: K
     );
   }
   const [own] = chain;
-  if (!own)
+  if (!own) {
     throw new HostError("MAYFLY_TLS_CERT: must be certificates as PEM: there is none in it");
+  }
   if (!own.checkPrivateKey(key)) {
     throw new HostError(
       "MAYFLY_TLS_KEY: is not the key of the first certificate in MAYFLY_TLS_CERT",
