@@ -134,8 +134,10 @@ interface Harm {
   isolation: "request" | "shared";
   /** How many do it at once. */
   clients?: number;
-  /** What they are told in the end; missing where it depends on the machine. */
+  /** What they are told, at the latest when the culprit is known; missing where it depends on the machine. */
   answer?: object;
+  /** It stays within its limit, but keeps the thread for a while again and again: see docs/limits.md. */
+  keepsThread?: true;
 }
 
 const EXCEEDED = { status: 503, code: "exceeded_resources" };
@@ -145,22 +147,22 @@ const HARM: Harm[] = [
   { deed: "ten-gigabytes-of-text", isolation: "request", answer: EXCEEDED },
   { deed: "promises-without-end", isolation: "request", answer: EXCEEDED },
   { deed: "recursion", isolation: "shared", answer: { status: 500, code: "worker_exception" } },
-  { deed: "a-million-timers", isolation: "shared" },
-  // It is cut off at the end of the test.
-  { deed: "response-without-end", isolation: "request", clients: 50, answer: { status: 0 } },
+  { deed: "a-million-timers", isolation: "shared", keepsThread: true },
+  { deed: "response-without-end", isolation: "shared", clients: 50 },
   { deed: "ten-thousand-subrequests", isolation: "request" },
   { deed: "sql-without-end", isolation: "shared", answer: { status: 500 } },
   { deed: "consumer-that-never-returns", isolation: "shared", answer: { status: 200 } },
 ];
 
-it.each(HARM)("$deed leaves the neighbours alone", async ({ deed, clients = 2, answer = {} }) => {
-  const harm = { goesOn: true, last: undefined as Call | undefined };
+it.each(HARM)("$deed leaves the neighbours alone", async (harm) => {
+  const { deed, clients = 2, answer = {}, keepsThread } = harm;
+  const answers: Call[] = [];
+  const load = { goesOn: true };
   const begun = Date.now();
   const client = new Client(platform.port, `${deed}.dev.localhost`, false);
   const culprits = Array.from({ length: clients }, async () => {
-    while (harm.goesOn) {
-      const call = await client.call({ path: `/${deed}` });
-      if (harm.goesOn || !harm.last) harm.last = call;
+    while (load.goesOn) {
+      answers.push(await client.call({ path: `/${deed}` }));
       await sleep(20);
     }
   });
@@ -178,7 +180,7 @@ it.each(HARM)("$deed leaves the neighbours alone", async ({ deed, clients = 2, a
   const end = momentEnd();
   const moment = good.since(begun);
   const after = good.since(end);
-  harm.goesOn = false;
+  load.goesOn = false;
   client.close();
   await Promise.all(culprits);
   const apart = await account<{ script_name: string }[]>(platform, "GET", "/mayfly/apart");
@@ -189,13 +191,14 @@ it.each(HARM)("$deed leaves the neighbours alone", async ({ deed, clients = 2, a
       `then ${after.calls} calls, ${after.failures.length} failed, p99 ${after.p99} ms, slowest ${after.slowest} ms`,
   );
 
-  expect(harm.last).toMatchObject(answer);
+  expect(answers).toContainEqual(expect.objectContaining(answer));
   expect(end).toBeLessThan(patience);
   expect(ends().length).toBeLessThanOrEqual(MAX_ENDS);
   expect(1 - after.failures.length / after.calls, JSON.stringify(after.failures)).toBeGreaterThan(
     SUCCESS_RATE,
   );
-  expect(after.p99).toBeLessThan(Math.max(FLOOR_MS * slowness(), TIMES_NORMAL * normal));
+  const floor = (keepsThread ? CPU_MS : FLOOR_MS) * slowness();
+  expect(after.p99).toBeLessThan(Math.max(floor, TIMES_NORMAL * normal));
   expect(after.calls).toBeGreaterThan(100);
   expect(apart.filter(({ script_name }) => script_name === "good")).toEqual([]);
 });

@@ -30,7 +30,7 @@ const HARM = {
   "response-without-end": () =>
     new ReadableStream({
       async pull(controller) {
-        await wait(10);
+        await wait(50);
         controller.enqueue(new Uint8Array(1_000));
       },
     }),
