@@ -53,6 +53,7 @@ export class CpuWatchdog {
   readonly #stalled: (flights: Flight[]) => Promise<void>;
   #watched: Watched | undefined;
   #stopped = false;
+  #resting = false;
 
   constructor(
     process: ManagedProcess,
@@ -81,6 +82,11 @@ export class CpuWatchdog {
     return watched?.reader;
   }
 
+  /** No longer ends the process, which answers no pings any more, but still finds what is in flight in it. */
+  rest(): void {
+    this.#resting = true;
+  }
+
   stop(): void {
     this.#stopped = true;
   }
@@ -90,7 +96,7 @@ export class CpuWatchdog {
       await sleep(LOOK_EVERY_MS, undefined, { ref: false });
       const { pid } = this.#process;
       if (pid !== this.#watched?.pid) this.#begin(pid);
-      if (this.#watched && !this.#stopped) await this.#look(this.#watched);
+      if (this.#watched && !this.#stopped && !this.#resting) await this.#look(this.#watched);
     }
     this.#begin(undefined);
   }

@@ -164,9 +164,11 @@ export class Executor {
 
 async function end(running: Running, drainMs: number, handsOver = false): Promise<void> {
   const { process, watchdog, memory, sockets } = running;
-  watchdog.stop();
+  if (watchdog instanceof CpuWatchdog) watchdog.rest();
+  else watchdog.stop();
   await process.stop(drainMs, handsOver);
   // What it finishes may still eat memory.
   memory?.stop();
+  watchdog.stop();
   rmSync(dirname(sockets.role), { recursive: true, force: true });
 }

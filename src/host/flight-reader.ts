@@ -17,6 +17,8 @@ export interface Flight {
   since: number;
   /** Its CPU limit in milliseconds. */
   cpuMs: number;
+  /** In milliseconds since 1970; undefined if it has not ended. */
+  endedAt?: number;
   /** Whether the script has only an isolate there, in which something may go on unseen. */
   lingers: boolean;
 }
@@ -62,21 +64,24 @@ export class FlightReader {
   }
 
   /**
-   * What is in flight, oldest first, and what has begun after a time, in milliseconds since 1970, and ended
-   * again, as far as it can still be seen. Empty if the process is gone.
+   * What is in flight, oldest first, and what has ended after a time, in milliseconds since 1970, as far as it
+   * can still be seen. Empty if the process is gone.
    */
-  read(begunAfter = Infinity): Flight[] {
+  read(endedAfter = Infinity): Flight[] {
     const slots = this.#bytes(HEADER_BYTES, SLOTS * SLOT_BYTES) ?? Buffer.alloc(0);
     const flights: Flight[] = [];
     for (let at = 0; at < slots.length; at += SLOT_BYTES) {
       const use = slots.readUInt32LE(at + 28);
       const since = slots.readDoubleLE(at + 16);
-      if (use === FREE && since <= begunAfter) continue;
+      const cpuMs = slots.readUInt32LE(at + 24);
+      const endedAt = use === FREE ? since + cpuMs : undefined;
+      if (endedAt !== undefined && endedAt <= endedAfter) continue;
       const words = [0, 4, 8, 12].map((offset) => slots.readUInt32LE(at + offset));
       flights.push({
         scriptId: words.map((word) => word.toString(16).padStart(8, "0")).join(""),
         since,
-        cpuMs: slots.readUInt32LE(at + 24),
+        cpuMs,
+        ...(endedAt !== undefined && { endedAt }),
         lingers: use === LINGERING,
       });
     }

@@ -15,7 +15,8 @@ const FAST = 1 / 32;
 const HIGH = 0.75;
 /** Smaller changes come and go. */
 const NOTABLE_BYTES = 256 * 1024;
-/** Who grew fast so lately may go on. If the kernel ends the process now, it was that. */
+const REPLACED_WITHIN_MS = 500;
+/** If the kernel ends a process so soon after it grew fast, it was for that. */
 const FAST_WITHIN_MS = 1_000;
 /** For about so long the engine looks for memory that it could free, before it ends the process itself. */
 const TRIES_FOR_MS = 10_000;
@@ -116,19 +117,22 @@ export class MemoryWatchdog {
   async #look(watched: Watched, bytes: number): Promise<void> {
     const { soft, hard } = this.#limits;
     const now = Date.now();
+    const sinceMs = now - this.#lookedAt;
     const growth = bytes - watched.bytes;
+    watched.blame.fade(sinceMs);
     if (growth > NOTABLE_BYTES) {
-      watched.blame.grown(growth, this.#flights?.reader?.read(this.#lookedAt) ?? []);
+      const flights = this.#flights?.reader?.read(this.#lookedAt) ?? [];
+      watched.blame.grown(growth, flights, this.#lookedAt, now);
       void this.#flights?.openReader();
-    } else if (growth < -NOTABLE_BYTES) watched.blame.shrunk(bytes / watched.bytes);
-    if (growth > (soft * FAST * (now - this.#lookedAt)) / LOOK_EVERY_MS) watched.fastAt = now;
+    }
+    if (growth > (soft * FAST * sinceMs) / LOOK_EVERY_MS) watched.fastAt = now;
     if (Math.abs(growth) > NOTABLE_BYTES) watched.bytes = bytes;
     this.#lookedAt = now;
 
     if (bytes < soft) return;
     if (bytes + Math.max(0, growth) >= hard) await this.#end(watched, bytes);
-    // What grows fast is ended in a moment.
-    else if (now - watched.fastAt > FAST_WITHIN_MS) this.#actions.outgrown?.();
+    // What grows so fast is ended before another would serve.
+    else if (bytes + growth * (REPLACED_WITHIN_MS / sinceMs) < hard) this.#actions.outgrown?.();
   }
 
   async #end({ pid, blame }: Watched, bytes: number): Promise<void> {

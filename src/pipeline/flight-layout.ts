@@ -9,7 +9,8 @@ export const HEADER_BYTES = 64;
 
 /**
  * Of one slot: script id (16 bytes), when it was taken in milliseconds since 1970 (float64), CPU limit in
- * milliseconds (uint32), its use (uint32).
+ * milliseconds (uint32), its use (uint32). A free one still says whose it was, and in place of the limit for
+ * how many milliseconds.
  */
 export const SLOT_BYTES = 32;
 /** More than may be in flight in one executor: see the limits in `admit.ts`. */

@@ -70,7 +70,9 @@ export function land(what: object): void {
   const known = taken.get(what);
   if (!known) return;
   taken.delete(what);
-  words[wordOf(known.slot) + 7] = FREE;
+  const at = wordOf(known.slot);
+  words[at + 6] = Date.now() - (doubles[at / 2 + 2] ?? 0);
+  words[at + 7] = FREE;
   move();
   givenBack.push(known.slot);
 }
