@@ -124,12 +124,13 @@ describe("with as many requests of a script in flight as there may be", () => {
   }, 40_000);
 });
 
-describe("a URL", () => {
-  const withLength = (bytes: number): string => {
-    const { length } = `http://own.dev.localhost:${platform.port}/`;
-    return `/${"a".repeat(bytes - length)}`;
-  };
+/** A path that makes a URL of so many bytes. */
+function withLength(bytes: number): string {
+  const { length } = `http://own.dev.localhost:${platform.port}/`;
+  return `/${"a".repeat(bytes - length)}`;
+}
 
+describe("a URL", () => {
   it("may have 16 KiB", async () => {
     expect(await call("own", withLength(16 * 1024))).toMatchObject({ status: 200 });
   });
