@@ -363,9 +363,12 @@ describe("the consumer", () => {
 
   it.each(["shared", "request"] as const)("runs in isolates of kind %s", async (isolation) => {
     const line = await makeLine({ isolation, settings: { batch_size: 1, max_concurrency: 1 } });
-    await line.send({ key: "a" }, { key: "b" }, { key: "c" });
+    const count = platform.executors + 1;
+    await line.send(...Array.from({ length: count }, (_, index) => ({ key: `${index}` })));
+    // One isolate in each executor has them all, or each has its own.
     const batches = (await line.finished()).map((delivery) => delivery.batches);
-    expect(batches).toEqual(isolation === "shared" ? [1, 2, 3] : [1, 1, 1]);
+    expect(batches).toHaveLength(count);
+    expect(Math.max(...batches)).toBe(isolation === "shared" ? 2 : 1);
   });
 
   it("may be a class", async () => {

@@ -24,7 +24,7 @@ const RESTART_MS = 500;
  */
 export async function startOnce(c: Context<ControlEnv>, source: IsolateSource): Promise<Start> {
   for (let tries = 1; ; tries++) {
-    const overdue = scheduler.wait(MAX_STARTUP_MS).then(() => OVERDUE);
+    const overdue = scheduler.wait(MAX_STARTUP_MS).then(() => OVERDUE as typeof OVERDUE);
     const report = await Promise.race([start(c, source), overdue]);
     if (typeof report === "object") {
       if (report.ok) return report;
@@ -36,19 +36,21 @@ export async function startOnce(c: Context<ControlEnv>, source: IsolateSource): 
   }
 }
 
-// What a start exceeds that does not come to an end. Before it is overdue the supervisor ends the
-// quarantine only for its memory.
+// What a start exceeds that does not come to an end.
 const OVERDUE = "CPU time limit";
-const BROKE_DOWN = "memory limit";
+const TOO_LARGE = "memory limit";
+/** Before it has stood still for so long, the supervisor ends the quarantine only for its memory. */
+const STALLED_AFTER_MS = 1_400;
 
 async function start(
   c: Context<ControlEnv>,
   source: IsolateSource,
-): Promise<StartReport | typeof BROKE_DOWN> {
+): Promise<StartReport | typeof OVERDUE | typeof TOO_LARGE> {
+  const begun = Date.now();
   try {
     return await receive(quarantineOf(c.env, c.executionCtx as ExecutionContext).start(source));
   } catch (error) {
     log("warn", "quarantine_failed", { script: source.scriptName, message: String(error) });
-    return BROKE_DOWN;
+    return Date.now() - begun < STALLED_AFTER_MS ? TOO_LARGE : OVERDUE;
   }
 }
