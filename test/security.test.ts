@@ -421,7 +421,8 @@ describe("A worker cannot keep its isolate alive", () => {
     const pid = pidOf(platform, "executor-1");
     const before = memory();
     for (let i = 0; i < CALLS; i++) await platform.fetchHost("clings.attacker.localhost");
-    await until(() => memory() - before < (CALLS * HELD_BYTES) / 2, 5_000);
+    // When it is given back is for the garbage collector to say.
+    await until(() => memory() - before < (CALLS * HELD_BYTES) / 2, 30_000);
     expect(pidOf(platform, "executor-1")).toBe(pid);
   });
 });
