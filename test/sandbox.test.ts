@@ -158,7 +158,8 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
   test("executors see the sockets of those that they call and no others", async () => {
     const root = `/proc/${pidOfProcess("executor-apart")}/root${tmpdir()}`;
     const [runtime = ""] = readdirSync(root);
-    const listed = (folder: string): string[] => readdirSync(join(root, runtime, folder)).toSorted();
+    const listed = (folder: string): string[] =>
+      readdirSync(join(root, runtime, folder)).toSorted();
     // Not all processes that are called need be there when the platform is ready.
     await until(() => listed("called").length >= 5, 10_000);
     expect(listed("")).toEqual([
