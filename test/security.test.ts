@@ -422,7 +422,7 @@ describe("A worker cannot keep its isolate alive", () => {
     const before = memory();
     for (let i = 0; i < CALLS; i++) await platform.fetchHost("clings.attacker.localhost");
     // When it is given back is for the garbage collector to say.
-    await until(() => memory() - before < (CALLS * HELD_BYTES) / 2, 30_000);
+    await until(() => memory() - before < (CALLS * HELD_BYTES) / 2, 50_000);
     expect(pidOf(platform, "executor-1")).toBe(pid);
   });
 });
