@@ -1,11 +1,17 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+
+// What puts the whole machine under load, and wants it for itself: `npm run test:soak`.
+const SOAK = ["test/chaos.test.ts", "test/neighbours.test.ts", "test/memory-limit.test.ts"];
+
+const soak = Boolean(process.env["MAYFLY_SOAK"]);
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    include: soak ? SOAK : ["test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...(soak ? [] : SOAK)],
     globalSetup: "test/harness/build.ts",
     // Each file starts a platform of several processes: more at once only makes them all slow.
-    maxWorkers: 2,
+    maxWorkers: soak ? 1 : 2,
     testTimeout: 60_000,
     // Many wait for real processes to be killed, noticed and started again, which a machine that is busy with
     // something else delays. What is wrong fails twice.
