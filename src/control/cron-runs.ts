@@ -6,11 +6,9 @@ import type { CronRun } from "../triggers/cron/protocol.ts";
 import { schedulerOf } from "../triggers/cron/scheduler.ts";
 import type { ControlEnv } from "./app.ts";
 import { readJson } from "./body.ts";
-import { success } from "./envelope.ts";
+import { limitOf, success } from "./envelope.ts";
 import { ApiError, invalid } from "./error.ts";
 import { accountOf, unknownScript } from "./script.ts";
-
-const MAX_LIMIT = 1_000;
 
 /** Mayfly's own: Cloudflare shows runs in its dashboard only, and runs none out of turn. */
 export const cronRuns = new Hono<ControlEnv>();
@@ -24,10 +22,7 @@ const newRun = z.strictObject({
 
 /** The newest runs, newest first. Query: `script`, `limit` (1 to 1,000; 100 by default). */
 cronRuns.get("/mayfly/cron-runs", async (c) => {
-  const limit = Number(c.req.query("limit") ?? 100);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
-    throw invalid(10001, "limit", c.req.query("limit"), `a whole number from 1 to ${MAX_LIMIT}`);
-  }
+  const limit = limitOf((name) => c.req.query(name));
   const name = c.req.query("script");
   const script =
     name === undefined ? undefined : await getScript(c.env.CATALOG, accountOf(c), name);

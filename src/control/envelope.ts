@@ -1,5 +1,5 @@
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { ApiError } from "./error.ts";
+import { ApiError, invalid } from "./error.ts";
 
 /** Page information of a listing; members as in Cloudflare's API. */
 export interface ResultInfo {
@@ -34,6 +34,17 @@ export function failure(error: ApiError): Response {
     },
     { status: status satisfies ContentfulStatusCode },
   );
+}
+
+const MAX_LIMIT = 1_000;
+
+/** The query's `limit`, a whole number from 1 to 1,000, 100 by default; throws if it is no such number. */
+export function limitOf(query: (name: string) => string | undefined): number {
+  const limit = Number(query("limit") ?? 100);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
+    throw invalid(10001, "limit", query("limit"), `a whole number from 1 to ${MAX_LIMIT}`);
+  }
+  return limit;
 }
 
 /** The query's `page` (from 1) and `per_page`; throws if one is no such number. */
