@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startPlatform, type Platform } from "./harness/platform.ts";
-import { childrenOf, pidOf, until } from "./harness/processes.ts";
+import { childrenOf, pidOf, residentMiB, until } from "./harness/processes.ts";
 import {
   account,
   backlogCount,
@@ -48,12 +47,6 @@ async function call(name: string, path = "/"): Promise<void> {
   const response = await platform.fetchHost(`${name}.dev.localhost`, path);
   const text = await response.text();
   if (!response.ok) throw new Error(`${name}${path}: ${response.status} ${text}`);
-}
-
-/** Memory of a process that is in RAM, in MiB. */
-function residentMiB(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
 const MESSAGES = 100_000;

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startPlatform, type Platform } from "./harness/platform.ts";
-import { pidOf, until } from "./harness/processes.ts";
+import { pidOf, residentMiB, until } from "./harness/processes.ts";
 import { upload } from "./harness/upload.ts";
 
 const SCRIPTS = 2_000;
@@ -26,12 +25,6 @@ afterAll(async () => {
   clearInterval(sampler);
   await platform.stop();
 });
-
-/** Memory of a process that is in RAM, in MiB. */
-function residentMiB(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
-}
 
 const nameOf = (index: number): string => `density-${index}`;
 

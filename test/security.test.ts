@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { callApi } from "./harness/api.ts";
 import { sendForm } from "./harness/form.ts";
 import { startPlatform, type ApiAccess, type Platform } from "./harness/platform.ts";
-import { pidOf, until } from "./harness/processes.ts";
+import { pidOf, residentMiB, until } from "./harness/processes.ts";
 import { upload } from "./harness/upload.ts";
 
 const ATTACKER = readFileSync(join(import.meta.dirname, "workers/attacker/index.js"), "utf8");
@@ -114,12 +114,6 @@ async function attempt(
   if (response.status !== 200) return { error: `${response.status} ${text}` };
   return JSON.parse(text) as Outcome;
 }
-
-/** Resident memory of the executor. */
-const memory = (): number => {
-  const status = readFileSync(`/proc/${pidOf(platform, "executor-1")}/status`, "utf8");
-  return 1024 * Number(/VmRSS:\s*(\d+)/.exec(status)?.[1]);
-};
 
 /** Keys that could lead out of a namespace or bucket into another. */
 const climb = (name: string): string[] => [
@@ -365,7 +359,7 @@ describe("A worker cannot read another account's", () => {
 describe("A worker cannot keep its isolate alive", () => {
   // Far more than there are spares, which are kept for a while.
   const CALLS = 100;
-  const HELD_BYTES = 8 * 1024 * 1024;
+  const HELD_MIB = 8;
   test.each([
     [
       "by replacing the platform's class",
@@ -406,7 +400,7 @@ describe("A worker cannot keep its isolate alive", () => {
     ],
   ])("%s", async (_, atStart, preparation) => {
     const code = `
-      const held = new Uint8Array(${HELD_BYTES}).fill(1);
+      const held = new Uint8Array(${HELD_MIB} * 2 ** 20).fill(1);
       const prepare = () => {${preparation}};
       if (${atStart}) prepare();
       export default {
@@ -419,10 +413,10 @@ describe("A worker cannot keep its isolate alive", () => {
       };`;
     await upload(attacker, { name: "clings", code, isolation: "request" });
     const pid = pidOf(platform, "executor-1");
-    const before = memory();
+    const before = residentMiB(pid);
     for (let i = 0; i < CALLS; i++) await platform.fetchHost("clings.attacker.localhost");
     // When it is given back is for the garbage collector to say.
-    await until(() => memory() - before < (CALLS * HELD_BYTES) / 2, 50_000);
+    await until(() => residentMiB(pid) - before < (CALLS * HELD_MIB) / 2, 50_000);
     expect(pidOf(platform, "executor-1")).toBe(pid);
   });
 });

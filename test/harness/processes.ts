@@ -12,11 +12,12 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** What the platform calls its processes. */
+export type ProcessName =
+  "state" | "quarantine" | "egress" | `executor-${number | "apart" | "long"}` | `shard-${number}`;
+
 /** Id of the process of the platform that was last started under the name. */
-export function pidOf(
-  platform: Platform,
-  name: "state" | "quarantine" | `executor-${number | "apart" | "long"}` | `shard-${number}`,
-): number {
+export function pidOf(platform: Platform, name: ProcessName): number {
   const started = platform
     .output()
     .split("\n")
@@ -38,6 +39,12 @@ export function killExecutors(platform: Platform): void {
 export function childrenOf(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
   return text.split(" ").filter(Boolean).map(Number);
+}
+
+/** Memory of a process that is in RAM, in MiB. Linux only. */
+export function residentMiB(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
 /** Waits until the condition holds, and fails if it does not within the time. */
