@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startNetworkNamespace } from "./harness/network-namespace.ts";
 import { freePort, startPlatform, type Platform } from "./harness/platform.ts";
-import { isAlive, pidOf, until } from "./harness/processes.ts";
+import { isAlive, pidOf, until, type ProcessName } from "./harness/processes.ts";
 import { upload } from "./harness/upload.ts";
 
 const noSandbox = whyNoSandbox();
@@ -88,10 +88,9 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
   });
   afterAll(() => platform?.stop());
 
-  const pidOfProcess = (name: string): number => pidOf(platform, name as "quarantine");
-  const fileOf = (name: string, file: string): string =>
-    readFileSync(`/proc/${pidOfProcess(name)}/${file}`, "utf8").trim();
-  const statusOf = (name: string, field: string): string | undefined =>
+  const fileOf = (name: ProcessName, file: string): string =>
+    readFileSync(`/proc/${pidOf(platform, name)}/${file}`, "utf8").trim();
+  const statusOf = (name: ProcessName, field: string): string | undefined =>
     new RegExp(`^${field}:\\s+(.*)$`, "m").exec(fileOf(name, "status"))?.[1];
 
   test("the platform says so when it starts", () => {
@@ -99,10 +98,11 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
     expect(platform.output()).toContain("in a sandbox");
   });
 
-  describe.each(["executor-1", "executor-apart", "executor-long", "quarantine"])("%s", (name) => {
+  const users: ProcessName[] = ["executor-1", "executor-apart", "executor-long", "quarantine"];
+  describe.each(users)("%s", (name) => {
     test("has namespaces of its own", () => {
       for (const namespace of ["net", "mnt", "pid", "user", "ipc", "uts"]) {
-        const own = readlinkSync(`/proc/${pidOfProcess(name)}/ns/${namespace}`);
+        const own = readlinkSync(`/proc/${pidOf(platform, name)}/ns/${namespace}`);
         expect(own, namespace).not.toBe(readlinkSync(`/proc/self/ns/${namespace}`));
       }
       // Nothing is in it that it could send signals to.
@@ -132,7 +132,7 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
       expect(writable).toHaveLength(1);
       expect(writable[0]).toMatch(new RegExp(`/mayfly-\\w+/${name}(\\.0)?$`));
 
-      const root = `/proc/${pidOfProcess(name)}/root`;
+      const root = `/proc/${pidOf(platform, name)}/root`;
       for (const path of ["etc", "home", "root", "dev", "usr/bin", "bin", platform.dataDir]) {
         expect(() => readdirSync(join(root, path)), path).toThrow("ENOENT");
       }
@@ -150,13 +150,13 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
       const node = [process.execPath, "-e", connect];
       expect(await print(node)).toBe("");
       const options = ["--user", "--net", "--preserve-credentials"];
-      const enter = ["nsenter", `--target=${pidOfProcess(name)}`, ...options];
+      const enter = ["nsenter", `--target=${pidOf(platform, name)}`, ...options];
       expect(await print([...enter, ...node])).toBe("ECONNREFUSED\n");
     });
   });
 
   test("executors see the sockets of those that they call and no others", async () => {
-    const root = `/proc/${pidOfProcess("executor-apart")}/root${tmpdir()}`;
+    const root = `/proc/${pidOf(platform, "executor-apart")}/root${tmpdir()}`;
     // The checkout may be in that folder, too.
     const runtime = readdirSync(root).find((name) => name.startsWith("mayfly-")) ?? "";
     const listed = (folder: string): string[] =>
@@ -187,16 +187,16 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
   });
 
   test("an executor that is killed takes nothing along and is back", async () => {
-    const pid = pidOfProcess("executor-1");
+    const pid = pidOf(platform, "executor-1");
     process.kill(pid, "SIGKILL");
-    await until(() => !isAlive(pid) && pidOfProcess("executor-1") !== pid, 5_000);
+    await until(() => !isAlive(pid) && pidOf(platform, "executor-1") !== pid, 5_000);
     expect(await tries("read", "/etc/passwd")).toMatch(/^refused/);
   });
 
   test("an egress process that is killed is back", async () => {
-    const pid = pidOfProcess("egress");
+    const pid = pidOf(platform, "egress");
     process.kill(pid, "SIGKILL");
-    await until(() => !isAlive(pid) && pidOfProcess("egress") !== pid, 5_000);
+    await until(() => !isAlive(pid) && pidOf(platform, "egress") !== pid, 5_000);
   });
 });
 
