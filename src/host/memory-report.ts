@@ -1,13 +1,12 @@
 import { log } from "./log.ts";
 import type { ManagedProcess } from "./managed-process.ts";
+import { MiB } from "./memory-watchdog.ts";
 import { memoryOfAll } from "./memory-usage.ts";
 import type { TellState } from "./tell-state.ts";
 
 const EVERY_MS = 2_000;
 /** What the log warns of is seldom over in a moment. */
 const WARN_EVERY_MS = 60_000;
-
-const MiB = 1024 * 1024;
 
 /**
  * Tells state, which has the metrics, how much memory each process has, and warns of a state process that
