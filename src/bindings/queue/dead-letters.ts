@@ -2,9 +2,10 @@ import { findQueue } from "../../catalog/queues.ts";
 import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
 import { queueObject } from "./enqueue.ts";
-import type { MessageStore, TakenMessage } from "./message-store.ts";
+import type { MessageStore } from "./message-store.ts";
 import type { NewMessage } from "./protocol.ts";
 import { windowOf, type QueueSetup } from "./setup.ts";
+import type { TakenMessage } from "./stored-message.ts";
 
 /** Messages sent to another queue in one call: with the largest bodies less than half of what one may have. */
 export const TRANSFER_COUNT = 100;

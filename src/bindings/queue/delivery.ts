@@ -5,9 +5,10 @@ import { executorOf } from "../../roles/contract.ts";
 import type { QueueOutcome } from "../../roles/events.ts";
 import { receive } from "../../roles/forward.ts";
 import { visibleAfter } from "./limits.ts";
-import { AT_ONCE, type Again, type MessageStore, type TakenMessage } from "./message-store.ts";
+import type { MessageStore } from "./message-store.ts";
 import type { BatchResult, DeliveredMessage, RetryAction } from "./protocol.ts";
 import { windowOf, type QueueSetup } from "./setup.ts";
+import { AT_ONCE, type Again, type TakenMessage } from "./stored-message.ts";
 
 // Batches at once of a consumer without `max_concurrency`. Cloudflare goes up to 250 on many machines;
 // here all run on one, and a batch more than it has use for only takes memory from others.

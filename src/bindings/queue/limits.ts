@@ -1,5 +1,5 @@
 // https://developers.cloudflare.com/queues/platform/limits/
-import type { StorableMessage } from "./message-store.ts";
+import type { StorableMessage } from "./stored-message.ts";
 import type { NewMessage } from "./protocol.ts";
 
 export const MAX_MESSAGE_BYTES = 128_000;

@@ -5,7 +5,7 @@ import { DeadLetters, toNew, TRANSFER_COUNT } from "./dead-letters.ts";
 import { Delivery } from "./delivery.ts";
 import { queueObject } from "./enqueue.ts";
 import { checkBatch, toStorable, visibleAfter } from "./limits.ts";
-import { MessageStore, type StorableMessage } from "./message-store.ts";
+import { MessageStore } from "./message-store.ts";
 import type {
   Backlog,
   LeaseRetry,
@@ -15,6 +15,7 @@ import type {
   Settled,
 } from "./protocol.ts";
 import { Setup, windowOf, type QueueSetup } from "./setup.ts";
+import type { StorableMessage } from "./stored-message.ts";
 
 // While there are messages an alarm is set, never further ahead: should this object be ended, its
 // successor goes on then. Sooner if it has work under way that would be cut short.

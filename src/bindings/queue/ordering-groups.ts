@@ -1,4 +1,4 @@
-import type { Source, Window } from "./message-store.ts";
+import type { Source, Window } from "./stored-message.ts";
 
 // A row for each ordering key that has messages. `visible_at` is that of its first message: NULL while
 // a batch has it. `ready_at`: when there is a batch of it. `size`: its messages.

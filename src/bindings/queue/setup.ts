@@ -1,7 +1,7 @@
 import { prepareCatalog } from "../../catalog/migrate.ts";
 import { loadQueue, type Consumer, type Queue } from "../../catalog/queues.ts";
 import type { Env } from "../../env.ts";
-import type { Window } from "./message-store.ts";
+import type { Window } from "./stored-message.ts";
 
 /** What a queue's object goes by. */
 export interface QueueSetup {
