@@ -1,8 +1,11 @@
 import type { DatabaseObject } from "./bindings/d1/object.ts";
 import type { QueueObject } from "./bindings/queue/object.ts";
+import type { LogsObject } from "./observe/logs/object.ts";
+import type { TailObject } from "./observe/tail/object.ts";
 import type { Lane } from "./pipeline/lanes.ts";
 import type { BucketObject } from "./triggers/bucket/object.ts";
 import type { SchedulerObject } from "./triggers/cron/object.ts";
+import type { BudgetObject } from "./usage/budgets/object.ts";
 
 /**
  * What the platform Worker is given: by `wrangler.toml` under `wrangler dev` and at the edge, by
@@ -23,6 +26,12 @@ export interface Env {
   SCHEDULER: DurableObjectNamespace<SchedulerObject>;
   /** State: one object per bucket that has notifications, named by the bucket's number. */
   BUCKETS: DurableObjectNamespace<BucketObject>;
+  /** State: one object per script whose logs are kept, named by the script's id. */
+  LOGS: DurableObjectNamespace<LogsObject>;
+  /** State: one object per script that is tailed, named by the script's id. */
+  TAILS: DurableObjectNamespace<TailObject>;
+  /** State: one object per account that has budgets, named by its id. */
+  BUDGETS: DurableObjectNamespace<BudgetObject>;
   /** Executor and quarantine: makes isolates. */
   LOADER: WorkerLoader;
 

@@ -14,6 +14,8 @@ export { QueueObject } from "./bindings/queue/object.ts";
 export { KvBinding } from "./bindings/kv/entrypoint.ts";
 export { R2Binding } from "./bindings/r2/entrypoint.ts";
 export { ServiceBinding } from "./bindings/service/entrypoint.ts";
+export { LogsObject } from "./observe/logs/object.ts";
+export { TailObject } from "./observe/tail/object.ts";
 export { InvocationTail } from "./pipeline/tail.ts";
 export { Executor } from "./roles/executor.ts";
 export { Quarantine } from "./roles/quarantine.ts";
@@ -21,6 +23,7 @@ export { Shard } from "./roles/shard.ts";
 export { State } from "./roles/state.ts";
 export { BucketObject } from "./triggers/bucket/object.ts";
 export { SchedulerObject } from "./triggers/cron/object.ts";
+export { BudgetObject } from "./usage/budgets/object.ts";
 
 export default {
   fetch: serve,

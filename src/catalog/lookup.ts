@@ -7,8 +7,10 @@ import {
   WORKERS_DEV,
 } from "./address.ts";
 import { isApiHost, toHostName } from "./host.ts";
+import { observeOf } from "./observe.ts";
 import { compareRoutes, parseRoutePattern } from "./route-pattern.ts";
 import type { ApartReason, HostTable, PathRoute, ScriptTarget } from "./routing.ts";
+import type { ScriptSettings } from "./scripts.ts";
 import { toVersionTarget, type VersionTargetRow } from "./versions.ts";
 
 /** One version of a script that is served, or all null where no deployed script is. */
@@ -19,6 +21,7 @@ interface TargetRow extends VersionTargetRow {
   apart_until: number | null;
   apart_reason: ApartReason;
   apart_culprit: 0 | 1;
+  settings: string;
 }
 
 /** What a host serves, one row for each version; routes also without a script. */
@@ -31,7 +34,7 @@ interface ServedRow extends TargetRow {
 }
 
 const TARGET_COLUMNS = `
-  s.account_id, s.id AS script_id, s.name AS script_name, s.workers_dev,
+  s.account_id, s.id AS script_id, s.name AS script_name, s.workers_dev, s.settings,
   v.id AS version_id, v.isolation, v.wall_time_ms, v.cpu_ms, v.code_bytes,
   apart.until AS apart_until, apart.reason AS apart_reason, apart.culprit AS apart_culprit`;
 
@@ -169,11 +172,13 @@ function toScriptTarget(rows: TargetRow[]): ScriptTarget | undefined {
   const [first] = rows;
   if (!first?.version_id) return undefined;
   const { apart_until: until } = first;
+  const observe = observeOf(JSON.parse(first.settings) as ScriptSettings);
   return {
     accountId: first.account_id,
     scriptId: first.script_id,
     scriptName: first.script_name,
     versions: rows.map(toVersionTarget),
+    ...(observe && { observe }),
     ...(until !== null &&
       until > Date.now() && {
         apart: { until, reason: first.apart_reason, culprit: first.apart_culprit === 1 },

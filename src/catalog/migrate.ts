@@ -5,6 +5,7 @@ import events from "../../migrations/0003_events.sql";
 import apart from "../../migrations/0004_apart.sql";
 import shards from "../../migrations/0005_shards.sql";
 import egress from "../../migrations/0006_egress.sql";
+import usage from "../../migrations/0007_usage.sql";
 import { randomHex } from "./crypto.ts";
 
 // In order. The table is the one that `wrangler d1 migrations` keeps, so both agree on what ran.
@@ -15,6 +16,7 @@ const MIGRATIONS = [
   { name: "0004_apart.sql", sql: apart },
   { name: "0005_shards.sql", sql: shards },
   { name: "0006_egress.sql", sql: egress },
+  { name: "0007_usage.sql", sql: usage },
 ];
 
 let ready = false;

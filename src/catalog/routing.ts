@@ -28,6 +28,16 @@ export interface Apart {
   culprit: boolean;
 }
 
+/** Who wants to see a script's invocations, beside those who count them. */
+export interface Observe {
+  /** Share of invocations that are kept with their logs, above 0 and up to 1; missing: none are. */
+  keep?: number;
+  /** Sessions of `wrangler tail` are open. */
+  tailed?: true;
+  /** The account's scripts whose `tail()` handlers are told. */
+  consumers?: string[];
+}
+
 /** A deployed script. */
 export interface ScriptTarget {
   accountId: string;
@@ -35,6 +45,8 @@ export interface ScriptTarget {
   scriptName: string;
   versions: VersionTarget[];
   apart?: Apart;
+  /** Missing: nobody. */
+  observe?: Observe;
 }
 
 /** A route whose host part matches; its path pattern is `prefix` with anything after, or exact. */

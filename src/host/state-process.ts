@@ -50,6 +50,9 @@ function start(options: StateOptions): Miniflare {
           durableObjects: {
             QUEUES: { className: "QueueObject", useSQLite: true },
             SCHEDULER: { className: "SchedulerObject", useSQLite: true },
+            LOGS: { className: "LogsObject", useSQLite: true },
+            TAILS: { className: "TailObject", useSQLite: true },
+            BUDGETS: { className: "BudgetObject", useSQLite: true },
             BUCKETS: { className: "BucketObject", useSQLite: true },
           },
           serviceBindings: {

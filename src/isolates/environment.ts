@@ -1,4 +1,5 @@
 import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
+import type { Caller } from "../pipeline/calls.ts";
 
 // The platform's entrypoints behind bindings, as loopbacks that carry props.
 type Loopback = (options: { props: unknown }) => Fetcher;
@@ -15,26 +16,29 @@ export function toEnvironment(
   ctx: ExecutionContext,
 ): Record<string, unknown> {
   const exports = ctx.exports as unknown as Record<BindingName, Loopback>;
+  const caller = callerOf(source, isolate);
   const env: Record<string, unknown> = {};
-  for (const binding of source.bindings)
-    env[binding.name] = toValue(binding, source, isolate, exports);
+  for (const binding of source.bindings) {
+    env[binding.name] = toValue(binding, source, caller, exports);
+  }
   return env;
 }
 
 /** Where all that the isolate sends to hosts goes. */
-export function egressOf(
-  { accountId, scriptName }: IsolateSource,
-  isolate: string,
-  ctx: ExecutionContext,
-): Fetcher {
+export function egressOf(source: IsolateSource, isolate: string, ctx: ExecutionContext): Fetcher {
   const { Egress } = ctx.exports as unknown as { Egress: Loopback };
-  return Egress({ props: { accountId, scriptName, isolate } });
+  return Egress({ props: callerOf(source, isolate) });
 }
+
+const callerOf = (
+  { accountId, scriptName, versionId }: IsolateSource,
+  isolate: string,
+): Caller => ({ accountId, scriptName, versionId, isolate });
 
 function toValue(
   binding: SourceBinding,
   source: IsolateSource,
-  isolate: string,
+  caller: Caller,
   exports: Record<BindingName, Loopback>,
 ): unknown {
   const { accountId } = source;
@@ -47,12 +51,12 @@ function toValue(
     case "version_metadata":
       return { id: source.versionId, tag: source.versionTag, timestamp: source.createdAt };
     case "kv_namespace":
-      return exports.KvBinding({ props: { accountId, namespaceId: binding.namespace_id } });
+      return exports.KvBinding({ props: { accountId, namespaceId: binding.namespace_id, caller } });
     case "r2_bucket":
-      return exports.R2Binding({ props: { accountId, bucketName: binding.bucket_name } });
+      return exports.R2Binding({ props: { accountId, bucketName: binding.bucket_name, caller } });
     case "d1":
       return exports.D1Binding({
-        props: { accountId, databaseId: binding.id, shard: source.shards[binding.id] },
+        props: { accountId, databaseId: binding.id, shard: source.shards[binding.id], caller },
       });
     case "queue":
       return exports.QueueBinding({
@@ -60,6 +64,7 @@ function toValue(
           accountId,
           queueName: binding.queue_name,
           deliveryDelay: binding.delivery_delay,
+          caller,
         },
       });
     case "service":
@@ -67,7 +72,7 @@ function toValue(
         props: {
           accountId,
           scriptName: binding.service,
-          caller: { accountId, scriptName: source.scriptName, isolate },
+          caller,
           entrypoint: binding.entrypoint,
           props: binding.props,
         },

@@ -1,7 +1,7 @@
 import type { Env } from "../env.ts";
-import { flushRecords } from "../pipeline/record.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { stopOverdue } from "../pipeline/wall-time.ts";
+import { allReported, report } from "../usage/report.ts";
 import { forgetCode } from "./code-cache.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { evictIdle, poolIsEmpty } from "./pool.ts";
@@ -14,7 +14,7 @@ let sweptAt = 0;
 
 /**
  * Makes sure that somebody comes back to stop what takes too long, to evict idle isolates and to
- * store the last records. Code may only run on behalf of a request, so it is a request's `waitUntil`.
+ * report the last of what has been counted. Code may only run on behalf of a request, so it is a request's `waitUntil`.
  * When nothing is left to do it gives back all memory and ends, and nothing runs.
  */
 export function keepSweeping(env: Env, ctx: ExecutionContext): void {
@@ -30,8 +30,8 @@ async function sweep(env: Env, ctx: ExecutionContext): Promise<void> {
     sweptAt = Date.now();
     stopOverdue(sweptAt);
     evictIdle(sweptAt, env, ctx);
-    await flushRecords(env, ctx);
-  } while (!poolIsEmpty());
+    await report(env, ctx);
+  } while (!poolIsEmpty() || !allReported());
   forgetCode();
   forgetRoutes();
   collectGarbage();

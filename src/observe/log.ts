@@ -1,10 +1,19 @@
 import type { Invocation } from "../pipeline/record.ts";
 
-/** Says in the log why an invocation failed, with the stack in the user's own file names. */
+/**
+ * Says why an invocation failed, with the stack in the user's own file names: in the platform's log, and to
+ * those who observe it.
+ */
 export function logFailure(
-  { id, accountId, scriptName, versionId, outcome }: Invocation,
+  { id, accountId, scriptName, versionId, outcome, observed }: Invocation,
   { name, message, mayflyStack }: { name: string; message: string; mayflyStack?: string },
 ): void {
+  observed?.exceptions.push({
+    name,
+    message,
+    ...(mayflyStack && { stack: mayflyStack }),
+    timestamp: Date.now(),
+  });
   log("error", "invocation_failed", {
     id,
     account: accountId,

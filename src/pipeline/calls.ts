@@ -11,6 +11,7 @@ import type { Isolate } from "../isolates/isolate.ts";
 import { findIsolate } from "../isolates/pool.ts";
 import { INVOCATION_ID_HEADER } from "./headers.ts";
 import type { Invocation } from "./record.ts";
+import { usageOf, type Usage } from "../usage/meter.ts";
 
 /** How often workers may call one another in a chain, as on Cloudflare. */
 const MAX_DEPTH = 16;
@@ -24,6 +25,7 @@ export class LoopLimitError extends Error {
 export interface Caller {
   accountId: string;
   scriptName: string;
+  versionId: string;
   /** Name of the isolate. */
   isolate: string;
 }
@@ -40,11 +42,21 @@ export function enterDepth(invocation: Invocation, depth: number | undefined): v
  * Counts a call that the isolate makes; throws in Cloudflare's words if its invocations may make no more.
  * At the edge, where the isolate may not be this process's, Cloudflare counts.
  */
-export function countSubrequest({ isolate: name }: Caller): void {
-  const isolate = findIsolate(name);
+export function countSubrequest(caller: Caller): void {
+  usageOfCaller(caller).subrequests++;
+  const isolate = findIsolate(caller.isolate);
   if (!isolate) return;
   if (isolate.subrequestsLeft <= 0) throw new Error("Too many subrequests.");
   isolate.subrequestsLeft--;
+}
+
+/**
+ * Where what the isolate's invocations use is counted. Of several that run in it, it may be another one's:
+ * they are of the same version, and nearly always of the same trigger.
+ */
+export function usageOfCaller(caller: Caller): Usage {
+  for (const invocation of findIsolate(caller.isolate)?.running ?? []) return usageOf(invocation);
+  return usageOf({ ...caller, trigger: "fetch" });
 }
 
 /**

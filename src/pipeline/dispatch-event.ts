@@ -7,6 +7,7 @@ import type { Env } from "../env.ts";
 import { hasTail, end, NoCapacityError, workerOf } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { logFailure } from "../observe/log.ts";
+import type { TraceEvent } from "../observe/observed.ts";
 import type { LaneRole } from "../roles/contract.ts";
 import type {
   EventHandlers,
@@ -47,6 +48,7 @@ export async function dispatchQueue(
     lane.handleQueue(accountId, scriptName, batch);
   const { outcome, report } = await dispatch(
     "queue",
+    { queue: batch.queueName, batchSize: batch.messages.length },
     accountId,
     scriptName,
     call,
@@ -70,11 +72,15 @@ export async function dispatchScheduled(
     handlers.handleScheduled(event, noRetry);
   const passOn = (lane: LaneRole): Promise<EventOutcome> =>
     lane.handleScheduled(accountId, scriptName, event, noRetry);
-  return (await dispatch("scheduled", accountId, scriptName, call, passOn, env, ctx)).outcome;
+  const { cron, scheduledTime } = event;
+  const scheduled = { cron, scheduledTime };
+  return (await dispatch("scheduled", scheduled, accountId, scriptName, call, passOn, env, ctx))
+    .outcome;
 }
 
 async function dispatch<Report extends HandlerReport>(
   trigger: "queue" | "scheduled",
+  event: TraceEvent,
   accountId: string,
   scriptName: string,
   call: (handlers: EventHandlers) => Promise<Report>,
@@ -98,7 +104,7 @@ async function dispatch<Report extends HandlerReport>(
     } catch (error) {
       if (error instanceof NoTurnError) return BUSY;
       if (error instanceof ReleasedError) {
-        return await dispatch(trigger, accountId, scriptName, call, passOn, env, ctx);
+        return await dispatch(trigger, event, accountId, scriptName, call, passOn, env, ctx);
       }
       // Where it was not the worker's fault, the event was cut short and comes again.
       if (!(error instanceof LaneEndedError) || error.outcome === "internalError") throw error;
@@ -119,6 +125,7 @@ async function dispatch<Report extends HandlerReport>(
   }
   const { isolate } = acquired;
   const invocation = newInvocation(nextInvocationId(), trigger, target, acquired, env);
+  if (invocation.observed) invocation.observed.event = event;
   const over = (error?: string): EventOutcome => ({
     outcome: invocation.outcome,
     wallTimeMs: Date.now() - invocation.startedAt,

@@ -9,6 +9,7 @@ import type { Isolate } from "../isolates/isolate.ts";
 import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
+import { fetchEvent } from "../observe/observed.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { admit, left, MAX_BODY_BYTES, RefusedError, refuse } from "./admit.ts";
 import { enterDepth } from "./calls.ts";
@@ -33,7 +34,7 @@ import { BodyIncompleteError, BodyTooLargeError, limitBody } from "./limit-body.
 import { mustWait, nextMoment, waitForMoment } from "./pace.ts";
 import { describe, type Invocation, type Outcome } from "./record.ts";
 import { matchRoute, pickVersion, resolveHost } from "./resolve.ts";
-import { trackBody } from "./track-body.ts";
+import { knownLength, trackBody } from "./track-body.ts";
 import { answered, WallTimeError } from "./wall-time.ts";
 
 // How the runtime begins the message of an isolate that could not be started.
@@ -88,28 +89,25 @@ export async function dispatchFetch(
 
   let acquired: Acquired;
   try {
-    acquired = acquire(version, outlives(request, env), env, ctx);
+    acquired = acquire(version, outlives(request, target, env), env, ctx);
   } catch (error) {
     left(target.accountId, version);
     if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
     throw error;
   }
   const { isolate } = acquired;
-  const invocation = newInvocation(id, "fetch", target, acquired, env);
+  const invocation = newInvocation(id, "fetch", target, acquired, env, entrypoint.name);
   enterDepth(invocation, entrypoint.depth);
+  invocation.requestBytes = Number(request.headers.get("content-length"));
 
   try {
-    const response = await invokeFetch(
-      isolate,
-      invocation,
-      entrypoint,
-      forwardedHeaders(limitBody(request), id, env),
-      env,
-      ctx,
-    );
+    const forwarded = forwardedHeaders(limitBody(request), id, env);
+    if (invocation.observed) invocation.observed.event = fetchEvent(forwarded);
+    const response = await invokeFetch(isolate, invocation, entrypoint, forwarded, env, ctx);
     move();
     nextMoment();
     invocation.status = response.status;
+    invocation.responseBytes = (response.body && knownLength(response.body)) ?? 0;
     // Where no tail sees the end the dispatcher must.
     return hasTail(isolate, env)
       ? response
@@ -124,9 +122,11 @@ export async function dispatchFetch(
   }
 }
 
-// Plain requests end with their bodies. In a lane the very end of each must be known.
-const outlives = (request: Request, env: Env): boolean =>
-  request.headers.has("upgrade") || Boolean(env.MAYFLY_LANE);
+// Plain requests end with their bodies. In a lane, and by those who are told of it, the very end of each must
+// be known.
+const outlives = (request: Request, { observe }: ScriptTarget, env: Env): boolean =>
+  request.headers.has("upgrade") ||
+  Boolean(env.MAYFLY_LANE || observe?.tailed || observe?.consumers);
 
 /** The same, where it has been admitted but must run in a lane. */
 async function fetchInLane(
@@ -201,8 +201,16 @@ export async function dispatchRpc(
     throw error;
   }
   const { isolate } = acquired;
-  const invocation = newInvocation(nextInvocationId(), "rpc", target, acquired, env);
+  const invocation = newInvocation(
+    nextInvocationId(),
+    "rpc",
+    target,
+    acquired,
+    env,
+    entrypoint.name,
+  );
   enterDepth(invocation, entrypoint.depth);
+  if (invocation.observed) invocation.observed.event = { rpcMethod: method };
   try {
     const result = await invokeRpc(isolate, invocation, entrypoint, method, args, env, ctx);
     if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
@@ -223,9 +231,10 @@ export function newInvocation(
   target: ScriptTarget,
   { isolate, startKind }: Acquired,
   env: Env,
+  entrypoint?: string,
 ): Invocation {
   const { version } = isolate;
-  const invocation: Invocation = { ...describe(id, trigger, target, version), startKind };
+  const invocation = describe(id, trigger, target, version, startKind, entrypoint);
   begin(invocation, isolate);
   takeOff(invocation, target.scriptId, cpuLimitOf(version, env));
   return invocation;

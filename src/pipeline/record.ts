@@ -1,7 +1,9 @@
-import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
+import type { Observe, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
-import { log } from "../observe/log.ts";
-import { stateOf } from "../roles/contract.ts";
+import type { Observed } from "../observe/observed.ts";
+import { publish } from "../observe/publish.ts";
+import { meter } from "../usage/meter.ts";
+import { reportSoon } from "../usage/report.ts";
 
 /** How an invocation ended, in workerd's words. */
 export type Outcome =
@@ -14,73 +16,77 @@ export type Outcome =
   | "canceled"
   | "internalError";
 
-/** What is kept of one invocation. */
+/** What causes invocations. */
+export type Trigger = "fetch" | "rpc" | "scheduled" | "queue" | "tail";
+
+/** What is known of one invocation. */
 export interface Invocation {
   id: string;
   accountId: string;
+  scriptId: string;
   scriptName: string;
   versionId: string;
-  /** What caused it. */
-  trigger: "fetch" | "rpc" | "scheduled" | "queue";
+  trigger: Trigger;
+  /** The named entrypoint that was called; undefined: the default export. */
+  entrypoint: string | undefined;
   /** Milliseconds since 1970. */
   startedAt: number;
   wallTimeMs: number;
+  /** As well as it can be known: see `usage/cpu-share.ts`. */
+  cpuTimeMs: number;
   /** The isolate it ran in: started ahead, started for it, or already at work. */
   startKind: "spare" | "cold" | "warm";
   outcome: Outcome;
   status: number | null;
+  /** Of bodies whose length is known; streams of unknown length count nothing. */
+  requestBytes: number;
+  responseBytes: number;
+  /** Undefined: nobody wants to see more of it. */
+  observed: Observed | undefined;
 }
 
 /** What is known of an invocation when it begins. */
 export const describe = (
   id: string,
-  trigger: Invocation["trigger"],
-  { accountId, scriptName }: ScriptTarget,
+  trigger: Trigger,
+  { accountId, scriptId, scriptName, observe }: ScriptTarget,
   { versionId }: VersionTarget,
+  startKind: Invocation["startKind"] = "cold",
+  entrypoint?: string,
 ): Invocation => ({
   id,
   accountId,
+  scriptId,
   scriptName,
   versionId,
   trigger,
+  entrypoint,
   startedAt: Date.now(),
   wallTimeMs: 0,
-  startKind: "cold",
+  cpuTimeMs: 0,
+  startKind,
   outcome: "ok",
   status: null,
+  requestBytes: 0,
+  responseBytes: 0,
+  observed: observe && toObserve(observe),
 });
 
-// Flushed this often and, at the latest, at this many: a crash loses no more.
-const FLUSH_EVERY_MS = 1_000;
-const FLUSH_AT = 2_000;
-// While state is away records wait, but not without bound.
-const MAX_WAITING = 20_000;
-
-let waiting: Invocation[] = [];
-let flushedAt = 0;
+/** Whether this one is kept is decided when it begins. */
+function toObserve({ keep = 0, tailed, consumers }: Observe): Observed | undefined {
+  const kept = keep > 0 && (keep >= 1 || Math.random() < keep);
+  const tell = tailed !== undefined || consumers !== undefined;
+  if (!kept && !tell) return undefined;
+  return { event: undefined, logs: [], exceptions: [], keep: kept, tell };
+}
 
 /** Finished invocations by outcome since the process started, for the metrics. */
 export const outcomes: Partial<Record<Outcome, number>> = {};
 
-/** Keeps what is known of a finished invocation: counted at once, stored within a second. */
+/** Counts a finished invocation, at once, and passes it on to whoever wants to see it. */
 export function record(invocation: Invocation, env: Env, ctx: ExecutionContext): void {
   outcomes[invocation.outcome] = (outcomes[invocation.outcome] ?? 0) + 1;
-  waiting.push(invocation);
-  if (waiting.length >= FLUSH_AT || Date.now() - flushedAt > FLUSH_EVERY_MS) {
-    ctx.waitUntil(flushRecords(env, ctx));
-  }
-}
-
-/** Gives the waiting records to the state role; on failure they wait for the next time. */
-export async function flushRecords(env: Env, ctx: ExecutionContext): Promise<void> {
-  if (waiting.length === 0) return;
-  const batch = waiting;
-  waiting = [];
-  flushedAt = Date.now();
-  try {
-    await stateOf(env, ctx).record(JSON.stringify(batch));
-  } catch (error) {
-    waiting = batch.concat(waiting).slice(-MAX_WAITING);
-    log("warn", "records_delayed", { waiting: waiting.length, message: String(error) });
-  }
+  meter(invocation);
+  if (invocation.observed) publish(invocation, invocation.observed);
+  reportSoon(env, ctx);
 }

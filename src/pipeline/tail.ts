@@ -20,6 +20,9 @@ export class InvocationTail extends WorkerEntrypoint<Env, { isolate: string }> {
       const invocation = runningOne(isolate, item);
       if (!invocation) continue;
       if (invocation.outcome === "ok") invocation.outcome = item.outcome as Outcome;
+      for (const { level, message, timestamp } of invocation.observed ? item.logs : []) {
+        invocation.observed?.logs.push({ level, message: message as unknown[], timestamp });
+      }
       for (const { name, message, stack } of item.exceptions) {
         logFailure(invocation, { name, message, mayflyStack: stack ?? "" });
       }

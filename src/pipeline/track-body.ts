@@ -6,7 +6,8 @@ const SMALL_BODY_BYTES = 64 * 1024;
 let lengthSymbol: symbol | undefined;
 let searched = false;
 
-function knownLength(body: ReadableStream): number | undefined {
+/** The body's length in bytes, if it is known before it has been read. */
+export function knownLength(body: ReadableStream): number | undefined {
   if (!searched) {
     searched = true;
     lengthSymbol = Object.getOwnPropertySymbols(Object.getPrototypeOf(body) as object).find(

@@ -56,8 +56,8 @@ export interface StateRole {
   sampleExecutors(): Promise<Sample>;
   /** Like `enqueue`, for the default account's queue of this name: messages of a native queue. */
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
-  /** Keeps finished invocations: a JSON array of `Invocation`, as text, which costs least to pass on. */
-  record(invocations: string): Promise<void>;
+  /** Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to pass on. */
+  report(report: string): Promise<void>;
 }
 
 /** Holds what users can make slow: the SQL of their databases. */

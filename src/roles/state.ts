@@ -18,6 +18,8 @@ import { sampleAll, type Sample } from "../observe/metrics.ts";
 import { askShards } from "../observe/shards.ts";
 import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
+import { addUsage } from "../usage/ledger.ts";
+import type { Report } from "../usage/report.ts";
 import type { StateRole } from "./contract.ts";
 
 /** The state role: see `StateRole` for what each method promises. */
@@ -88,7 +90,9 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     return storeNative(this.env, queueName, messages);
   }
 
-  async record(invocations: string): Promise<void> {
-    await saveInvocations(this.env.CATALOG, invocations);
+  async report(report: string): Promise<void> {
+    const { id, usage, kept } = JSON.parse(report) as Report;
+    await addUsage(this.env.CATALOG, id, usage);
+    await saveInvocations(this.env.CATALOG, JSON.stringify(kept));
   }
 }

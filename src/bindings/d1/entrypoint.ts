@@ -2,10 +2,11 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { shardOf } from "../../roles/contract.ts";
 import { forward } from "../../roles/forward.ts";
+import { metered, type CallerProps } from "../metered.ts";
 import { GONE, type QueryOutcome, type Statement } from "./protocol.ts";
 
 /** Which database; set by the platform, which has checked that the account owns it. */
-export interface D1Props {
+export interface D1Props extends CallerProps {
   accountId: string;
   databaseId: string;
   /** The shard that keeps it; missing if it does not exist any more. */
@@ -20,3 +21,4 @@ export class D1Binding extends WorkerEntrypoint<Env, D1Props> {
     return forward(shardOf(this.env, this.ctx, shard).query(databaseId, statements));
   }
 }
+metered(D1Binding, "d1", { query: "query" });

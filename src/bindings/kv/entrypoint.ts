@@ -2,6 +2,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { stateOf } from "../../roles/contract.ts";
 import { callOnce } from "../call-once.ts";
+import { metered, type CallerProps } from "../metered.ts";
 import type {
   FoundValue,
   GetManyOptions,
@@ -14,7 +15,7 @@ import type {
 import type { KvStore } from "./store.ts";
 
 /** Set by the platform when it gives a version its bindings. */
-export interface KvProps {
+export interface KvProps extends CallerProps {
   accountId: string;
   namespaceId: string;
 }
@@ -50,3 +51,10 @@ export class KvBinding extends WorkerEntrypoint<Env, KvProps> implements KvMetho
     return this.#call((store) => store.listKeys(options));
   }
 }
+metered(KvBinding, "kv", {
+  getValue: "get",
+  getMany: "get",
+  putValue: "put",
+  deleteKey: "delete",
+  listKeys: "list",
+});

@@ -2,10 +2,11 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { stateOf } from "../../roles/contract.ts";
 import { forward } from "../../roles/forward.ts";
+import { metered, type CallerProps } from "../metered.ts";
 import type { Backlog, NewMessage, QueueMethods } from "./protocol.ts";
 
 /** Set by the platform when it gives a version its bindings. */
-export interface QueueProps {
+export interface QueueProps extends CallerProps {
   accountId: string;
   queueName: string;
   /** Seconds: the binding's own `delivery_delay`. */
@@ -30,3 +31,4 @@ export class QueueBinding extends WorkerEntrypoint<Env, QueueProps> implements Q
     return forward(stateOf(this.env, this.ctx).queueBacklog(accountId, queueName));
   }
 }
+metered(QueueBinding, "queue", { sendMessages: "send", backlog: "metrics" });

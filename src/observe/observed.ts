@@ -1,0 +1,52 @@
+import type { Invocation } from "../pipeline/record.ts";
+
+/** What caused an invocation, in the shape of Cloudflare's trace items. */
+export type TraceEvent =
+  | {
+      request: { url: string; method: string; headers: Record<string, string>; cf?: unknown };
+      response?: { status: number };
+    }
+  | { cron: string; scheduledTime: number }
+  | { queue: string; batchSize: number }
+  | { rpcMethod: string }
+  | { consumedEvents: { scriptName: string | null }[] };
+
+/** A line that a worker has written with `console`. */
+export interface LogLine {
+  level: string;
+  message: unknown[];
+  /** Milliseconds since 1970. */
+  timestamp: number;
+}
+
+export interface LoggedException {
+  name: string;
+  message: string;
+  stack?: string;
+  /** Milliseconds since 1970. */
+  timestamp: number;
+}
+
+/** What is written down of an invocation that somebody wants to see. */
+export interface Observed {
+  event: TraceEvent | undefined;
+  logs: LogLine[];
+  exceptions: LoggedException[];
+  /** Whether it is kept when it has ended. */
+  keep: boolean;
+  /** Whether sessions of `wrangler tail` or tail workers are told. */
+  tell: boolean;
+}
+
+/** An invocation as it is kept. */
+export interface KeptInvocation
+  extends
+    Omit<Invocation, "observed" | "entrypoint">,
+    Pick<Observed, "event" | "logs" | "exceptions"> {
+  entrypoint?: string;
+}
+
+/** The event that a request is. */
+export const fetchEvent = ({ url, method, headers, cf }: Request): TraceEvent => ({
+  request: { url, method, headers: Object.fromEntries(headers), cf },
+});
