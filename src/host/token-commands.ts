@@ -1,6 +1,4 @@
-import { openCredentials } from "./credentials.ts";
-import { findApi } from "./environment-command.ts";
-import { HostError } from "./host-error.ts";
+import { callApi } from "./call-api.ts";
 import type { Settings } from "./settings.ts";
 
 /** A token as the API shows it; `value` only when it is made. */
@@ -39,43 +37,5 @@ export async function revokeToken(settings: Settings, id: string): Promise<void>
   process.stderr.write(`Token ${id} is revoked\n`);
 }
 
-async function call<T>(
-  settings: Settings,
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<T> {
-  const { accountId, token } = openCredentials(settings);
-  const api = findApi(settings);
-  let response: Response;
-  try {
-    response = await fetch(`${api}/accounts/${accountId}/tokens${path}`, {
-      method,
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-  } catch {
-    throw new HostError(`No answer at ${api}: is mayfly start running, and PORT the same?`);
-  }
-  const text = await response.text();
-  const { success, result, errors } = parseEnvelope<T>(text);
-  if (!success) {
-    const reasons = errors.map(({ code, message }) => `${message} (code ${code})`);
-    throw new HostError(reasons.join("\n") || `${api} answered ${response.status}: ${text}`);
-  }
-  return result;
-}
-
-interface Envelope<T> {
-  success: boolean;
-  result: T;
-  errors: { code: number; message: string }[];
-}
-
-function parseEnvelope<T>(text: string): Envelope<T> {
-  try {
-    return JSON.parse(text) as Envelope<T>;
-  } catch {
-    return { success: false, result: undefined as T, errors: [] };
-  }
-}
+const call = <T>(settings: Settings, method: string, path: string, body?: unknown): Promise<T> =>
+  callApi(settings, method, `/tokens${path}`, body);
