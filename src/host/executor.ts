@@ -12,6 +12,7 @@ import { ManagedProcess } from "./managed-process.ts";
 import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import type { Sockets } from "./paths.ts";
 import { Relay } from "./relay.ts";
+import { countRestart } from "./restarts.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { Settings } from "./settings.ts";
 import type { Suspects } from "./suspects.ts";
@@ -40,6 +41,8 @@ export interface Surroundings {
   guardian: Guardian;
   suspects: Suspects;
   sandbox: Sandbox | undefined;
+  /** Whether the public socket's clients are accepted only once they have sent something. */
+  defersAccept: boolean;
 }
 
 /** One of the executors: a process that can be replaced by a new one while it serves. */
@@ -100,11 +103,13 @@ export class Executor {
     }
     this.#running = fresh;
     this.#relay.switchTo(fresh.sockets.role);
-    // Without TLS clients send their requests as soon as they have connected.
-    await end(old, drainMs, this.#around.settings.tls !== undefined);
+    countRestart(this.#name, "replaced");
+    const { settings, defersAccept } = this.#around;
+    // What has been accepted has sent its request then, or at least began to; but not if it shakes hands first.
+    await end(old, drainMs, settings.tls !== undefined || !defersAccept);
   }
 
-  /** Ends it for good, as `replace` ends the old process. */
+  /** Ends it for good. What is in flight in it has `drainMs` milliseconds. */
   async stop(drainMs: number): Promise<void> {
     this.#stopped = true;
     this.#relay.close();
@@ -146,8 +151,11 @@ export class Executor {
       () => mark,
       settings.cpuMs,
       // The engine stands still, too, when an isolate has all the memory that it gives to one.
-      (flights) =>
-        suspects.report(this.#name, flights, memory.isHigh ? "exceededMemory" : "exceededCpu"),
+      async (flights) => {
+        const isMemory = memory.isHigh;
+        await suspects.report(this.#name, flights, isMemory ? "exceededMemory" : "exceededCpu");
+        return isMemory ? "memory" : "cpu";
+      },
     );
     const memory: MemoryWatchdog = new MemoryWatchdog(
       process,

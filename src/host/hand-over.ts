@@ -12,8 +12,8 @@ const GIVE_UP_AFTER_MS = 5_000;
 /**
  * Has a process that is about to be told to end go on with clients that have just connected, and leave
  * new ones to others that accept from the same socket. workerd drops clients that are still shaking
- * hands, and cannot be told to stop accepting alone; but one that runs for moments only finds next to no
- * new clients, and is left standing still when it has found none for a while.
+ * hands or have sent nothing, and cannot be told to stop accepting alone; but one that runs for moments only
+ * finds next to no new clients, and is left standing still when it has found none for a while.
  */
 export async function handOver(
   pid: number,

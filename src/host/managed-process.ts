@@ -1,16 +1,15 @@
 import type { ChildProcess } from "node:child_process";
 import { constants } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Guardian } from "./guardian.ts";
 import { handOver } from "./hand-over.ts";
 import { log } from "./log.ts";
+import { countRestart, type RestartReason } from "./restarts.ts";
 import { pidInside } from "./sandbox.ts";
 
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 5_000;
 /** One that ends so often without settling in between is not crashing by chance. */
 const CRASH_LOOP = 5;
-const HOLD_STILL_MS = 20;
 /** One that lived this long is started again at once when it ends. */
 const SETTLED_AFTER_MS = 10_000;
 
@@ -31,12 +30,14 @@ export class ManagedProcess {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   #restarting = false;
+  /** Why it is being ended, if it is. */
+  #endedFor: RestartReason | undefined;
   /** When it was last started, in milliseconds of the epoch. */
   startedAt = 0;
   /** How often it has ended by itself since it last ran for a while. */
   failures = 0;
-  /** Called when it has ended by itself, or others have ended it. */
-  onFailure: ((byOthers: boolean) => void) | undefined;
+  /** Called when it has ended by itself, or others have ended it; it may know why. */
+  onFailure: ((byOthers: boolean) => RestartReason | undefined) | undefined;
 
   /** `spawn` starts the process, detached, so that it leads a process group of its own. */
   constructor(name: string, guardian: Guardian, spawn: () => ChildProcess) {
@@ -80,12 +81,16 @@ export class ManagedProcess {
   }
 
   #restart(reason: Record<string, unknown>): void {
+    const endedFor = this.#endedFor;
+    this.#endedFor = undefined;
     if (this.#restarting) {
       this.#restarting = false;
+      countRestart(this.name, endedFor ?? "crash");
       this.start();
       return;
     }
-    this.onFailure?.(reason["signal"] === "SIGKILL");
+    const cause = this.onFailure?.(reason["signal"] === "SIGKILL");
+    countRestart(this.name, endedFor ?? cause ?? "crash");
     if (Date.now() - this.startedAt > SETTLED_AFTER_MS) {
       this.#backoffMs = 0;
       this.failures = 0;
@@ -106,8 +111,9 @@ export class ManagedProcess {
     return this.#pid;
   }
 
-  /** Ends the process at once; it is started again. */
-  kill(): void {
+  /** Ends the process at once; it is started again, on account of the reason if there is one. */
+  kill(reason?: RestartReason): void {
+    this.#endedFor = reason;
     const outer = this.#child?.pid;
     if (outer === undefined) return;
     if (this.#pid === undefined || this.#pid === outer) return signalGroup(outer, "SIGKILL");
@@ -117,9 +123,9 @@ export class ManagedProcess {
   }
 
   /** Ends the process at once, for no fault of its own: it is started again without a pause. */
-  restart(): void {
+  restart(reason: RestartReason): void {
     this.#restarting = this.#child !== undefined;
-    this.kill();
+    this.kill(reason);
   }
 
   /** Has the process stand still, with all that it has started, while the work is done. */
@@ -148,10 +154,6 @@ export class ManagedProcess {
     if (graceMs === 0 || pid === undefined) this.kill();
     else {
       const send = (signal: NodeJS.Signals): void => signalIfThere(pid, signal);
-      // workerd drops what it accepts in the very moment in which it is told to end. Held still before
-      // that, it leaves new connections to others that accept from the same socket.
-      send("SIGSTOP");
-      await sleep(HOLD_STILL_MS);
       if (handsOver) await handOver(pid, send);
       send("SIGTERM");
       send("SIGCONT");

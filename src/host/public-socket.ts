@@ -1,14 +1,18 @@
-import { fork } from "node:child_process";
+import { fork, spawnSync } from "node:child_process";
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { join } from "node:path";
+import { platform } from "node:process";
 import { HostError } from "./host-error.ts";
+import { log } from "./log.ts";
 import type { Settings } from "./settings.ts";
 
 /** The open socket, which all executors accept from. What refers to it keeps it open. */
 export interface PublicSocket {
   /** Its descriptor. */
   readonly fd: number;
+  /** Whether clients are accepted only once they have sent something. */
+  readonly defersAccept: boolean;
   close(): void;
 }
 
@@ -25,7 +29,11 @@ export function openPublicSocket({ bind, port }: Settings): Promise<PublicSocket
     child.once("error", ({ message }) => fail(`${port} cannot be opened: ${message}`));
     child.once("exit", (code) => fail(`${port} cannot be opened: exit code ${code}`));
     child.once("message", ({ code, message }: NodeJS.ErrnoException, handle?: unknown) => {
-      if (handle) return resolve(handle as PublicSocket);
+      if (handle) {
+        const socket = handle as { fd: number; close(): void };
+        const { fd } = socket;
+        return resolve({ fd, defersAccept: deferAccept(fd), close: () => socket.close() });
+      }
       const reasons: Record<string, string> = {
         EADDRINUSE: `PORT: ${port} on ${bind} is taken; stop what listens there or choose another port`,
         EACCES: `PORT: ${port} may not be opened by this user; choose one from 1024`,
@@ -34,6 +42,25 @@ export function openPublicSocket({ bind, port }: Settings): Promise<PublicSocket
       reject(new HostError(reasons[code ?? ""] ?? `PORT: ${port} cannot be opened: ${message}`));
     });
   });
+}
+
+/** Browsers, for one, open connections that they may not need. */
+const DEFER_SECONDS = 5;
+
+/**
+ * Has clients accepted only once they have sent something: what workerd has accepted and read nothing from, it
+ * drops when it is told to end. What has not been accepted by then is left to others.
+ */
+function deferAccept(fd: number): boolean {
+  if (platform !== "linux") return false;
+  const script = join(import.meta.dirname, "defer-accept.pl");
+  const { error, status, stderr } = spawnSync("perl", [script, String(DEFER_SECONDS)], {
+    stdio: ["ignore", "ignore", "pipe", fd],
+    encoding: "utf8",
+  });
+  if (status === 0) return true;
+  log("info", "accept_not_deferred", { reason: error?.message ?? stderr.trim() });
+  return false;
 }
 
 const ANSWER_WITHIN_MS = 5_000;

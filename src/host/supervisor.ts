@@ -11,7 +11,6 @@ import { Executor } from "./executor.ts";
 import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
 import { ManagedProcess } from "./managed-process.ts";
-import { MemoryReport } from "./memory-report.ts";
 import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import {
   BUNDLE,
@@ -21,6 +20,7 @@ import {
   socketsIn,
   type Sockets,
 } from "./paths.ts";
+import { ProcessReport } from "./process-report.ts";
 import { askPublicSocket, openPublicSocket } from "./public-socket.ts";
 import { openSandbox, type Sandbox } from "./sandbox.ts";
 import { apiAddress, type Settings } from "./settings.ts";
@@ -112,7 +112,8 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   );
   const tellState = tellStateAt(sockets.statePing, credentials.token);
   const suspects = new Suspects(tellState);
-  const around = { runtimeFolder, sockets, settings, guardian, suspects, sandbox };
+  const { defersAccept } = publicSocket;
+  const around = { runtimeFolder, sockets, settings, guardian, suspects, sandbox, defersAccept };
   const executors = sockets.executors.map(
     (path, index) => new Executor(`executor-${index + 1}`, publicSocket.fd, path, around),
   );
@@ -131,7 +132,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     new Watchdog(quarantine, sockets.quarantine, QUARANTINE_LIMIT_MS),
     ...(egress ? [new Watchdog(egress, sockets.egressPing, EGRESS_LIMIT_MS)] : []),
     new MemoryWatchdog(quarantine, memoryLimits(settings, true)),
-    new MemoryReport(state, () => [state, ...others()], settings.memoryMb, tellState),
+    new ProcessReport(state, () => [state, ...others()], settings.memoryMb, tellState),
   ];
 
   // One executor after the other, so that the others serve meanwhile; what is asked for while it goes
