@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { deploy } from "./harness/deploy.ts";
 import { succeeds } from "./harness/expect-command.ts";
+import { meanwhile } from "./harness/meanwhile.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { fetchWorker } from "./harness/worker-fetch.ts";
 
@@ -42,7 +43,7 @@ test("what was written before a backup is in it, while the platform goes on", as
       load.written++;
     }
   };
-  const writing = writer();
+  const writing = meanwhile(writer());
   const backup = join(folder, "backup");
   while (load.written < 20) await new Promise((resolve) => setTimeout(resolve, 10));
   const before = load.written;

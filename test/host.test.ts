@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { meanwhile } from "./harness/meanwhile.ts";
 import { freePort, startPlatform, type Platform } from "./harness/platform.ts";
 import { childrenOf, isAlive, pidOf, until } from "./harness/processes.ts";
 
@@ -156,7 +157,7 @@ describe("stopping", () => {
       'name = "slow"\nmain = "worker.js"\ncompatibility_date = "2026-07-01"\n',
     );
     expect((await platform.wrangler(["deploy"], { cwd: project })).code).toBe(0);
-    const response = platform.fetchHost("slow.dev.localhost");
+    const response = meanwhile(platform.fetchHost("slow.dev.localhost"));
     await sleep(500);
     const begun = Date.now();
     const stopped = platform.stop();

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { deploy } from "./harness/deploy.ts";
+import { meanwhile } from "./harness/meanwhile.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { fetchWorker } from "./harness/worker-fetch.ts";
 
@@ -198,7 +199,7 @@ describe("Isolates", () => {
   });
 
   it("are all gone when nothing was called for a while, but not while a body streams", async () => {
-    const stream = fetchWorker(`${addresses["shared"]}/stream?seconds=45`);
+    const stream = meanwhile(fetchWorker(`${addresses["shared"]}/stream?seconds=45`));
     await eventually(async () => (await metric("mayfly_isolates")) === 1, 50_000);
     expect(await metric("mayfly_invocations_in_flight")).toBe(1);
     const text = await (await stream).text();

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { callApi } from "./harness/api.ts";
+import { meanwhile } from "./harness/meanwhile.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { isAlive, pidOf, until } from "./harness/processes.ts";
 import { account, createDatabase, deployQueueWorker, query } from "./harness/queue.ts";
@@ -114,9 +115,9 @@ test("a query that never ends keeps nobody else waiting, and its shard is back s
   const others = (["state", "quarantine", "shard-2"] as const).map((name) => pidOf(platform, name));
   const shard = pidOf(platform, "shard-1");
   let isOver = false;
-  const endless = app("FIRST", ENDLESS).finally(() => (isOver = true));
+  const endless = meanwhile(app("FIRST", ENDLESS).finally(() => (isOver = true)));
   const path = `/accounts/${platform.accountId}/d1/database/${first}/query`;
-  const another = callApi(platform, "POST", path, { sql: ENDLESS });
+  const another = meanwhile(callApi(platform, "POST", path, { sql: ENDLESS }));
 
   const work: [name: string, run: () => Promise<unknown>, answer: unknown][] = [
     ["a database of another shard", () => countKept("SECOND"), 3],
@@ -177,14 +178,14 @@ test("what was written before SIGKILL of the shard is there", async () => {
       else errors.add(error);
     }
   };
-  const writers = [write(), write(), write(), write()];
+  const writers = meanwhile(Promise.all([write(), write(), write(), write()]));
   for (let kill = 0; kill < 4; kill++) {
     await moreAreWritten();
     process.kill(pidOf(platform, "shard-1"), "SIGKILL");
   }
   await moreAreWritten();
   load.goesOn = false;
-  await Promise.all(writers);
+  await writers;
 
   const rows = await query<{ number: number }>(platform, first, "SELECT number FROM written");
   expect(rows.map(({ number }) => number)).toEqual(expect.arrayContaining(written));

@@ -14,6 +14,7 @@ import type { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makePair } from "./harness/certificate.ts";
 import { succeeds } from "./harness/expect-command.ts";
+import { meanwhile } from "./harness/meanwhile.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { killExecutors, until } from "./harness/processes.ts";
 
@@ -155,7 +156,7 @@ test("changed files are used without a failed request", async () => {
   const stop = new AbortController();
   let answered = 0;
   const agents = [new Agent({ keepAlive: true }), false] as const;
-  const clients = agents.map(async (agent) => {
+  const loops = agents.map(async (agent) => {
     while (!stop.signal.aborted) {
       const { status } = await get("/", agent).catch((error: NodeJS.ErrnoException) => {
         // A kept connection may be closed at any time; its request is sent again.
@@ -166,6 +167,7 @@ test("changed files are used without a failed request", async () => {
       answered++;
     }
   });
+  const clients = meanwhile(Promise.all(loops));
   use(second);
   try {
     await until(async () => (await get()).certificate === "second", 20_000);
@@ -175,7 +177,7 @@ test("changed files are used without a failed request", async () => {
     await until(async () => (await seen()).every((name) => name === "second"), 20_000);
   } finally {
     stop.abort();
-    await Promise.all(clients);
+    await clients;
     if (agents[0]) agents[0].destroy();
   }
   expect(answered).toBeGreaterThan(20);
