@@ -22,6 +22,7 @@ import { processes } from "./processes.ts";
 import { apart, suspects } from "./suspects.ts";
 import { tokens } from "./tokens.ts";
 import { triggers } from "./triggers.ts";
+import { usage } from "./usage.ts";
 import { user } from "./user.ts";
 import { versions } from "./versions.ts";
 import { zones } from "./zones.ts";
@@ -67,6 +68,7 @@ for (const resource of [
   queues,
   tokens,
   invocations,
+  usage,
   cronRuns,
   egress,
   apart,

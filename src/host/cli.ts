@@ -9,6 +9,7 @@ import { ROOT } from "./paths.ts";
 import { readSettings } from "./settings.ts";
 import { startCommand } from "./start-command.ts";
 import { createToken, listTokens, revokeToken } from "./token-commands.ts";
+import { showUsage } from "./usage-command.ts";
 
 const HELP = `mayfly <command>
 
@@ -25,6 +26,10 @@ const HELP = `mayfly <command>
                                    make an API token of the default account (default: write)
   token list                       list its API tokens
   token revoke <id>                end an API token
+  usage [--by <what>] [--since <time>] [--until <time>] [--script <name>] [--json]
+                                   what workers of the default account have used; by script, version,
+                                   trigger, minute, hour, day, operation or total, or several of them;
+                                   times such as 2026-11-01, 24h or month (default)
   help                             print this
   --version                        print the version
 
@@ -44,12 +49,7 @@ async function run(args: string[]): Promise<void> {
   if (values.help || positionals[0] === "help") return print(HELP);
   if (values.version) return print(`${version()}\n`);
   const [command, ...rest] = positionals;
-  if (values.access !== undefined && !(command === "token" && rest[0] === "create")) {
-    throw new UsageError("--access belongs to token create");
-  }
-  if (values.sandbox !== undefined && command !== "start") {
-    throw new UsageError("--sandbox and --no-sandbox belong to start");
-  }
+  checkOptions(Object.keys(values), positionals.join(" "));
   switch (command) {
     case "start":
       takes(rest, 0, "start");
@@ -71,8 +71,30 @@ async function run(args: string[]): Promise<void> {
       return printEnvironment(readSettings(process.env));
     case "token":
       return token(rest, values.access);
+    case "usage":
+      takes(rest, 0, "usage");
+      return showUsage(readSettings(process.env), values);
     default:
       throw new UsageError(command ? `Unknown command "${command}"` : "No command given");
+  }
+}
+
+/** The commands that take an option. */
+const COMMANDS_WITH: Record<string, string[]> = {
+  access: ["token create"],
+  sandbox: ["start"],
+  by: ["usage"],
+  since: ["usage"],
+  until: ["usage"],
+  script: ["usage"],
+  json: ["usage"],
+};
+
+function checkOptions(given: string[], typed: string): void {
+  for (const option of given) {
+    const commands = COMMANDS_WITH[option];
+    if (!commands || commands.some((command) => `${typed} `.startsWith(`${command} `))) continue;
+    throw new UsageError(`--${option} belongs to ${commands.join(" and ")}`);
   }
 }
 
@@ -115,6 +137,11 @@ function parse(args: string[]) {
         version: { type: "boolean", short: "v" },
         access: { type: "string" },
         sandbox: { type: "boolean" },
+        by: { type: "string" },
+        since: { type: "string" },
+        until: { type: "string" },
+        script: { type: "string" },
+        json: { type: "boolean" },
       },
     });
   } catch (error) {

@@ -19,6 +19,7 @@ import { askShards } from "../observe/shards.ts";
 import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
 import { addUsage } from "../usage/ledger.ts";
+import { rollUpNowAndThen } from "../usage/roll-up.ts";
 import type { Report } from "../usage/report.ts";
 import type { StateRole } from "./contract.ts";
 
@@ -93,6 +94,7 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
   async report(report: string): Promise<void> {
     const { id, usage, kept } = JSON.parse(report) as Report;
     await addUsage(this.env.CATALOG, id, usage);
+    this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));
     await saveInvocations(this.env.CATALOG, JSON.stringify(kept));
   }
 }
