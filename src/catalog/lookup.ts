@@ -22,6 +22,8 @@ interface TargetRow extends VersionTargetRow {
   apart_reason: ApartReason;
   apart_culprit: 0 | 1;
   settings: string;
+  /** Null unless it is tailed, or was. */
+  tailed_until: number | null;
 }
 
 /** What a host serves, one row for each version; routes also without a script. */
@@ -36,9 +38,13 @@ interface ServedRow extends TargetRow {
 const TARGET_COLUMNS = `
   s.account_id, s.id AS script_id, s.name AS script_name, s.workers_dev, s.settings,
   v.id AS version_id, v.isolation, v.wall_time_ms, v.cpu_ms, v.code_bytes,
-  apart.until AS apart_until, apart.reason AS apart_reason, apart.culprit AS apart_culprit`;
+  v.annotations ->> '$."workers/tag"' AS tag, v.annotations ->> '$."workers/message"' AS message,
+  apart.until AS apart_until, apart.reason AS apart_reason, apart.culprit AS apart_culprit,
+  tailed.until AS tailed_until`;
 
-const APART = "LEFT JOIN apart_scripts apart ON apart.script_id = s.id";
+const MARKS = `
+  LEFT JOIN apart_scripts apart ON apart.script_id = s.id
+  LEFT JOIN tailed_scripts tailed ON tailed.script_id = s.id`;
 
 // The latest deployment of script `s`, one row for each of its versions `v`.
 const DEPLOYED_VERSIONS = `
@@ -46,7 +52,7 @@ const DEPLOYED_VERSIONS = `
     AND d.number = (SELECT max(number) FROM deployments WHERE script_id = s.id)
   LEFT JOIN json_each(d.versions) part
   LEFT JOIN versions v ON v.id = part.value ->> 'version_id'
-  ${APART}`;
+  ${MARKS}`;
 
 // ?1 names of the zones that the host may be in, ?2 host, ?3 subdomain that the host is below,
 // ?4 and ?5 subdomain and label of the host, if it is an address. A host is in its closest zone
@@ -93,7 +99,7 @@ const PREVIEW = `
     substr(v.id, 1, ${PREVIEW_ID_DIGITS}) = candidate.preview
     OR v.annotations ->> '$."workers/alias"' = candidate.preview
   )
-  ${APART}
+  ${MARKS}
   WHERE NOT EXISTS (SELECT 1 FROM scripts WHERE account_id = account.id AND name = ?3)
   ORDER BY candidate.key, substr(v.id, 1, ${PREVIEW_ID_DIGITS}) = candidate.preview DESC,
     v.number DESC
@@ -172,7 +178,8 @@ function toScriptTarget(rows: TargetRow[]): ScriptTarget | undefined {
   const [first] = rows;
   if (!first?.version_id) return undefined;
   const { apart_until: until } = first;
-  const observe = observeOf(JSON.parse(first.settings) as ScriptSettings);
+  const tailed = first.tailed_until !== null && first.tailed_until > Date.now();
+  const observe = observeOf(JSON.parse(first.settings) as ScriptSettings, tailed);
   return {
     accountId: first.account_id,
     scriptId: first.script_id,

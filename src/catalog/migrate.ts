@@ -6,6 +6,7 @@ import apart from "../../migrations/0004_apart.sql";
 import shards from "../../migrations/0005_shards.sql";
 import egress from "../../migrations/0006_egress.sql";
 import usage from "../../migrations/0007_usage.sql";
+import tails from "../../migrations/0008_tails.sql";
 import { randomHex } from "./crypto.ts";
 
 // In order. The table is the one that `wrangler d1 migrations` keeps, so both agree on what ran.
@@ -17,6 +18,7 @@ const MIGRATIONS = [
   { name: "0005_shards.sql", sql: shards },
   { name: "0006_egress.sql", sql: egress },
   { name: "0007_usage.sql", sql: usage },
+  { name: "0008_tails.sql", sql: tails },
 ];
 
 let ready = false;

@@ -11,6 +11,9 @@ export interface VersionTarget {
   cpuMs?: number;
   /** Sum of its modules' sizes: what an isolate's memory is estimated from. */
   codeBytes: number;
+  /** Its annotations `workers/tag` and `workers/message`. */
+  tag?: string;
+  message?: string;
 }
 
 /** `request`: an isolate of its own for every invocation. `shared`: one isolate serves many. */

@@ -19,6 +19,13 @@ export interface ScriptSettings {
   tags?: string[] | undefined;
   logpush?: boolean | undefined;
   observability?: Record<string, unknown> | undefined;
+  /** The account's scripts whose `tail()` handlers are told of its invocations. */
+  tail_consumers?: TailConsumer[] | undefined;
+}
+
+export interface TailConsumer {
+  service: string;
+  environment?: string | undefined;
 }
 
 interface Row {

@@ -58,6 +58,8 @@ export interface VersionTargetRow {
   wall_time_ms: number;
   cpu_ms: number | null;
   code_bytes: number;
+  tag: string | null;
+  message: string | null;
 }
 
 export function toVersionTarget(row: VersionTargetRow): VersionTarget {
@@ -69,6 +71,8 @@ export function toVersionTarget(row: VersionTargetRow): VersionTarget {
     wallTimeMs: row.wall_time_ms,
     ...(row.cpu_ms !== null && { cpuMs: row.cpu_ms }),
     codeBytes: row.code_bytes,
+    ...(row.tag !== null && { tag: row.tag }),
+    ...(row.message !== null && { message: row.message }),
   };
 }
 

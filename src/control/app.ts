@@ -20,6 +20,7 @@ import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
 import { processes } from "./processes.ts";
 import { apart, suspects } from "./suspects.ts";
+import { tails, tailSockets } from "./tails.ts";
 import { tokens } from "./tokens.ts";
 import { triggers } from "./triggers.ts";
 import { usage } from "./usage.ts";
@@ -49,6 +50,7 @@ control.use(async (c, next) => {
 });
 // Links carry a signature of their own instead of a token.
 control.route("/links", links);
+control.route("/tails", tailSockets);
 control.use(authenticate);
 control.route("/", user);
 control.route("/", graphql);
@@ -61,6 +63,7 @@ for (const resource of [
   deployments,
   secrets,
   triggers,
+  tails,
   kv,
   r2,
   d1,

@@ -1,6 +1,9 @@
 import { Hono, type Context } from "hono";
 import { queuesConsumedBy } from "../catalog/queue-consumers.ts";
 import { deleteScript, listReferences } from "../catalog/references.ts";
+import { listProducers } from "../catalog/tail-consumers.ts";
+import { isTailed } from "../catalog/tailed-scripts.ts";
+import { tailsOf } from "../observe/tail/tails-of.ts";
 import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import { updateFeeds } from "../triggers/database/update-feeds.ts";
 import type { ControlEnv } from "./app.ts";
@@ -27,8 +30,14 @@ deletion.get("/workers/scripts/:script_name/references", async (c) => {
   });
 });
 
-// Uploads with tail consumers, Durable Objects or containers are refused, so nobody has any.
-deletion.get("/workers/tails/by-consumer/:script_name", () => success([]));
+deletion.get("/workers/tails/by-consumer/:script_name", async (c) => {
+  const names = await listProducers(c.env.CATALOG, accountOf(c), c.req.param("script_name"));
+  return success(
+    names.map((service) => ({ producer: { service, script: service, environment: "production" } })),
+  );
+});
+
+// Uploads with Durable Objects or containers are refused, so nobody has any.
 deletion.get("/workers/durable_objects/namespaces", () =>
   success([], { page: 1, per_page: 1000, count: 0, total_count: 0 }),
 );
@@ -49,9 +58,19 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
         `Cannot delete this Worker as it is bound as a service by: ${names.join(", ")}. Remove the bindings or use force=true`,
       );
     }
+    const producers = await listProducers(c.env.CATALOG, accountOf(c), name);
+    if (producers.length > 0) {
+      throw new ApiError(
+        400,
+        10064,
+        `Cannot delete this Worker as it is a tail consumer of: ${producers.join(", ")}. Remove it there or use force=true`,
+      );
+    }
   }
   const consumed = await queuesConsumedBy(c.env.CATALOG, id);
+  const tailed = await isTailed(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
+  if (tailed) await tailsOf(c.env, id).destroy();
   await invalidate(c);
   await refreshSchedules(c.env, id);
   await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));

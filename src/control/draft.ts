@@ -27,6 +27,7 @@ export async function draftOfUpload(
     tags: _tags,
     logpush: _logpush,
     observability: _observability,
+    tail_consumers: _tailConsumers,
     ...rest
   } = metadata;
   checkCpuLimit(c, metadata.limits?.cpu_ms);

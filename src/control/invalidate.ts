@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { everyExecutorOf, type ExecutorRole } from "../roles/contract.ts";
 import type { ControlEnv } from "./app.ts";
@@ -10,9 +11,16 @@ const WAIT_MS = 1_000;
  * Makes the change of the catalog just committed visible to the next request, whichever executor
  * takes it. Never fails: an executor that cannot be reached is starting, and then remembers nothing.
  */
-export async function invalidate(c: Context<ControlEnv>): Promise<void> {
-  const ctx = c.executionCtx as ExecutionContext;
-  const told = Promise.all(everyExecutorOf(c.env, ctx).map(tell));
+export function invalidate(c: Context<ControlEnv>): Promise<void> {
+  return tellExecutors(c.env, c.executionCtx as ExecutionContext);
+}
+
+/** The same for a change that an object has made. */
+export async function tellExecutors(
+  env: Env,
+  ctx: ExecutionContext | DurableObjectState,
+): Promise<void> {
+  const told = Promise.all(everyExecutorOf(env, ctx).map(tell));
   ctx.waitUntil(told);
   await Promise.race([told, scheduler.wait(WAIT_MS)]);
 }

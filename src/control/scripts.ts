@@ -13,18 +13,16 @@ import { readJson } from "./body.ts";
 import { createVersion } from "./create-version.ts";
 import { draftOfUpload } from "./draft.ts";
 import { success } from "./envelope.ts";
-import { notBuilt } from "./error.ts";
+import { invalidate } from "./invalidate.ts";
 import { accountOf, scriptOf, unknownScript } from "./script.ts";
+import { checkTailConsumers } from "./tail-consumers.ts";
 import { parseUpload } from "./upload.ts";
 import { scriptSettings } from "./upload-metadata.ts";
 
 /** Scripts: https://developers.cloudflare.com/api/resources/workers/subresources/scripts/ */
 export const scripts = new Hono<ControlEnv>();
 
-const settingsChange = z.strictObject({
-  ...scriptSettings,
-  tail_consumers: z.array(z.unknown()).nullish(),
-});
+const settingsChange = z.strictObject(scriptSettings);
 
 scripts.get("/workers/scripts", async (c) => {
   const found = await listScripts(c.env.CATALOG, accountOf(c));
@@ -34,6 +32,7 @@ scripts.get("/workers/scripts", async (c) => {
 scripts.put("/workers/scripts/:script_name", async (c) => {
   const name = parseScriptName(c.req.param("script_name"));
   const upload = await parseUpload(c);
+  await checkTailConsumers(c, name, upload.metadata.tail_consumers);
   const version = await createVersion(
     c,
     name,
@@ -42,6 +41,7 @@ scripts.put("/workers/scripts/:script_name", async (c) => {
   );
   const script = await scriptOf(c);
   const settings = await updateSettings(c.env.CATALOG, script, settingsOf(upload.metadata));
+  await invalidate(c);
   return success({
     ...toScriptResult({ ...script, settings }, version),
     startup_time_ms: version.startupTimeMs,
@@ -74,9 +74,10 @@ scripts.get("/workers/scripts/:script_name/script-settings", async (c) =>
 
 scripts.patch("/workers/scripts/:script_name/script-settings", async (c) => {
   const script = await scriptOf(c);
-  const { tail_consumers, ...changes } = await readJson(c, settingsChange, 10021);
-  if (tail_consumers?.length) throw notBuilt("tail_consumers", "tail consumers are");
+  const changes = await readJson(c, settingsChange, 10021);
+  await checkTailConsumers(c, script.name, changes.tail_consumers);
   const settings = await updateSettings(c.env.CATALOG, script, changes);
+  await invalidate(c);
   return success(toSettingsResult({ ...script, settings }));
 });
 
@@ -109,7 +110,6 @@ scripts.get("/workers/workers/:script_name", async (c) => {
     name: script.name,
     created_on: script.createdAt,
     updated_on: script.modifiedAt,
-    tail_consumers: [],
     ...toSettingsResult(script),
     subdomain: {
       enabled: script.workersDev,
@@ -120,9 +120,14 @@ scripts.get("/workers/workers/:script_name", async (c) => {
   });
 });
 
-/** The settings among the members, without those that were not given. */
-function settingsOf({ tags, logpush, observability }: Script["settings"]): Script["settings"] {
+/**
+ * The settings among the members of an upload, without those that were not given. Tail consumers are always
+ * those of the last upload: wrangler says nothing of what is no longer in its configuration.
+ */
+function settingsOf(members: Script["settings"]): Script["settings"] {
+  const { tags, logpush, observability, tail_consumers } = members;
   return {
+    tail_consumers,
     ...(tags && { tags }),
     ...(logpush !== undefined && { logpush }),
     ...(observability && { observability }),
@@ -133,7 +138,7 @@ const toSettingsResult = ({ settings }: Script): Record<string, unknown> => ({
   tags: settings.tags ?? [],
   logpush: settings.logpush ?? false,
   observability: settings.observability ?? { enabled: false },
-  tail_consumers: [],
+  tail_consumers: settings.tail_consumers ?? [],
 });
 
 function toScriptResult(script: Script, version?: Version): Record<string, unknown> {

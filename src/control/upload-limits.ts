@@ -16,6 +16,8 @@ export const MAX_VARIABLES = 128;
 export const MAX_VARIABLE_BYTES = 5 * KiB;
 /** An annotation, such as a version's message. */
 export const MAX_ANNOTATION_LENGTH = 1000;
+/** Workers that are told of another one's invocations. */
+export const MAX_TAIL_CONSUMERS = 10;
 /** Top-level code must have run by then, on Cloudflare within one second. */
 export const MAX_STARTUP_MS = 3000;
 /** CPU time that `limits.cpu_ms` may ask for, in milliseconds; the maximum is Cloudflare's. */

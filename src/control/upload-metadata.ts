@@ -13,6 +13,7 @@ import {
   MAX_ANNOTATION_LENGTH,
   MAX_CPU_MS,
   MAX_METADATA_BYTES,
+  MAX_TAIL_CONSUMERS,
   MAX_WALL_TIME_MS,
   MIN_CPU_MS,
 } from "./upload-limits.ts";
@@ -56,11 +57,18 @@ const options = z.record(z.string(), z.unknown());
 const unless = <T extends z.ZodType>(schema: T) =>
   schema.nullish().transform((value) => value ?? undefined);
 
+const tailConsumer = z.strictObject({
+  service: z.string().min(1),
+  // There is one environment of each script.
+  environment: unless(z.string()),
+});
+
 /** Settings of a script: they come with uploads, and alone. */
 export const scriptSettings = {
   tags: unless(z.array(z.string())),
   logpush: unless(z.boolean()),
   observability: unless(options),
+  tail_consumers: unless(z.array(tailConsumer).max(MAX_TAIL_CONSUMERS)),
 };
 
 // Have no meaning on one machine: kept with the version and shown again, without effect.
@@ -96,8 +104,7 @@ const NOT_BUILT = {
   exports: "Durable Objects and Workflows are",
   containers: "containers are",
   capnp_schema: "Cap'n Proto schemas are",
-  tail_consumers: "tail consumers are",
-  streaming_tail_consumers: "tail consumers are",
+  streaming_tail_consumers: "streaming tail consumers are",
 };
 
 /** The metadata; throws 10021 naming the member that is wrong or cannot be had yet. */

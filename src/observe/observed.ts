@@ -32,10 +32,17 @@ export interface Observed {
   event: TraceEvent | undefined;
   logs: LogLine[];
   exceptions: LoggedException[];
+  /** The runtime has left out some of the lines, which were too many. */
+  truncated: boolean;
+  /** Of the version. */
+  tag: string | undefined;
+  message: string | undefined;
   /** Whether it is kept when it has ended. */
   keep: boolean;
-  /** Whether sessions of `wrangler tail` or tail workers are told. */
-  tell: boolean;
+  /** Whether sessions of `wrangler tail` are told. */
+  tailed: boolean;
+  /** The account's scripts whose `tail()` handlers are told. */
+  consumers: readonly string[];
 }
 
 /** An invocation as it is kept. */

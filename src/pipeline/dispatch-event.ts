@@ -8,6 +8,7 @@ import { hasTail, end, NoCapacityError, workerOf } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { logFailure } from "../observe/log.ts";
 import type { TraceEvent } from "../observe/observed.ts";
+import type { Traced } from "../observe/tail/trace-item.ts";
 import type { LaneRole } from "../roles/contract.ts";
 import type {
   EventHandlers,
@@ -23,7 +24,7 @@ import { acquire, type Acquired } from "./acquire.ts";
 import { failed, newInvocation } from "./dispatch.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { inTurn, laneOf, LaneEndedError, NoTurnError, ReleasedError } from "./lanes.ts";
-import { describe } from "./record.ts";
+import { describe, type Invocation } from "./record.ts";
 import { pickVersion, resolveScript } from "./resolve.ts";
 import { arrive } from "./turns.ts";
 import { answered, withWallTime } from "./wall-time.ts";
@@ -34,6 +35,12 @@ export const EVENT_WALL_TIME_MS = 15 * 60_000;
 const LANE_WAIT_MS = 30_000;
 /** There is no room for the event now: it goes back to where it came from, and comes again. */
 const BUSY = { outcome: { outcome: "busy", wallTimeMs: 0 } } as const;
+
+// The tail of an isolate that works on several events tells them apart by the names of methods.
+const asCalledFor = ({ id }: Invocation, handlers: Fetcher): EventHandlers =>
+  new Proxy(handlers as unknown as Record<string, unknown>, {
+    get: (methods, name: string) => methods[`${name} ${id}`],
+  }) as unknown as EventHandlers;
 
 /** A batch of messages, to the script's `queue()` handler. */
 export async function dispatchQueue(
@@ -78,8 +85,24 @@ export async function dispatchScheduled(
     .outcome;
 }
 
+/** Finished invocations of others, to the script's `tail()` handler. */
+export async function dispatchTail(
+  accountId: string,
+  scriptName: string,
+  items: Traced[],
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<EventOutcome> {
+  const call = (handlers: EventHandlers): Promise<HandlerReport> =>
+    handlers.handleTail(items.map(({ json }) => json));
+  const passOn = (lane: LaneRole): Promise<EventOutcome> =>
+    lane.handleTail(accountId, scriptName, items);
+  const event = { consumedEvents: items.map((item) => ({ scriptName: item.scriptName })) };
+  return (await dispatch("tail", event, accountId, scriptName, call, passOn, env, ctx)).outcome;
+}
+
 async function dispatch<Report extends HandlerReport>(
-  trigger: "queue" | "scheduled",
+  trigger: "queue" | "scheduled" | "tail",
   event: TraceEvent,
   accountId: string,
   scriptName: string,
@@ -96,6 +119,7 @@ async function dispatch<Report extends HandlerReport>(
   const lane = laneOf(target, version, env);
   if (lane) {
     const invocation = describe(nextInvocationId(), trigger, target, version);
+    if (invocation.observed) invocation.observed.event = event;
     const passed = (): Promise<EventOutcome> => receive(passOn(lane));
     try {
       return {
@@ -133,8 +157,7 @@ async function dispatch<Report extends HandlerReport>(
   });
   try {
     const handlers = workerOf(isolate, env, ctx).getEntrypoint("MayflyEvents");
-    // Entrypoints have the methods of their class, which the types of stubs cannot say.
-    const calling = receive(call(handlers as unknown as EventHandlers));
+    const calling = receive(call(asCalledFor(invocation, handlers)));
     const report = await withWallTime(calling, invocation, EVENT_WALL_TIME_MS);
     const { error } = report;
     if (error) {

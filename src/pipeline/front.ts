@@ -8,6 +8,7 @@ import { stateOf } from "../roles/contract.ts";
 import { dispatchRequest } from "./dispatch.ts";
 import { errorPage } from "./error-page.ts";
 import { hostUnknown, stateUnavailable, targetInvalid } from "./errors.ts";
+import { clientAddress } from "./headers.ts";
 import { seenByProxy } from "./trusted-proxies.ts";
 
 // What a host cannot have in it, but what would make another URL of the request's.
@@ -42,9 +43,11 @@ function hostname(authority: string): string {
   return colon > authority.lastIndexOf("]") ? authority.slice(0, colon) : authority;
 }
 
-/** On the way to another process the URL's scheme is lost; links that the API makes need it. */
-function withScheme(request: Request): Request {
+/** On the way to another process the URL's scheme and the client's address are lost, which the API needs. */
+function withOrigin(request: Request): Request {
   const forwarded = new Request(request);
+  const client = clientAddress(request);
+  if (client !== undefined) forwarded.headers.set("cf-connecting-ip", client);
   forwarded.headers.set("x-forwarded-proto", request.url.slice(0, request.url.indexOf(":")));
   return forwarded;
 }
@@ -58,7 +61,7 @@ async function servePlatform(
   const path = pathAndQuery.split("?", 1)[0];
   try {
     if (pathAndQuery.startsWith("/client/v4/")) {
-      return await stateOf(env, ctx).fetch(withScheme(request));
+      return await stateOf(env, ctx).fetch(withOrigin(request));
     }
     switch (path) {
       case "/_mayfly/health":

@@ -4,6 +4,12 @@ import { withoutPort } from "./networks.ts";
 /** Carries the invocation's id, as Cloudflare's ray id, to the worker and back in error pages. */
 export const INVOCATION_ID_HEADER = "cf-ray";
 
+/** Where a request came from, as an address without port; undefined if that is not known. */
+export function clientAddress({ cf }: Request): string | undefined {
+  const address = (cf as { clientIp?: string } | undefined)?.clientIp;
+  return address && withoutPort(address);
+}
+
 /**
  * The request with the headers that Cloudflare adds: `cf-connecting-ip`, `cf-ray`,
  * `x-forwarded-for` and `x-forwarded-proto`; what the client sent under these names is overwritten. At the
@@ -14,9 +20,8 @@ export function forwardedHeaders(request: Request, invocationId: string, env: En
   // A copy whose own headers are changed: making headers first and a request with them costs twice.
   const forwarded = new Request(request);
   const { headers } = forwarded;
-  const address = (request.cf as { clientIp?: string } | undefined)?.clientIp;
-  if (address) {
-    const client = withoutPort(address);
+  const client = clientAddress(request);
+  if (client !== undefined) {
     headers.set("cf-connecting-ip", client);
     headers.set("x-forwarded-for", client);
   }

@@ -50,7 +50,7 @@ export const describe = (
   id: string,
   trigger: Trigger,
   { accountId, scriptId, scriptName, observe }: ScriptTarget,
-  { versionId }: VersionTarget,
+  version: VersionTarget,
   startKind: Invocation["startKind"] = "cold",
   entrypoint?: string,
 ): Invocation => ({
@@ -58,7 +58,7 @@ export const describe = (
   accountId,
   scriptId,
   scriptName,
-  versionId,
+  versionId: version.versionId,
   trigger,
   entrypoint,
   startedAt: Date.now(),
@@ -69,15 +69,30 @@ export const describe = (
   status: null,
   requestBytes: 0,
   responseBytes: 0,
-  observed: observe && toObserve(observe),
+  observed: observe && toObserve(observe, trigger, version),
 });
 
 /** Whether this one is kept is decided when it begins. */
-function toObserve({ keep = 0, tailed, consumers }: Observe): Observed | undefined {
-  const kept = keep > 0 && (keep >= 1 || Math.random() < keep);
-  const tell = tailed !== undefined || consumers !== undefined;
-  if (!kept && !tell) return undefined;
-  return { event: undefined, logs: [], exceptions: [], keep: kept, tell };
+function toObserve(
+  { keep: share = 0, tailed, consumers = [] }: Observe,
+  trigger: Trigger,
+  { tag, message }: VersionTarget,
+): Observed | undefined {
+  const keep = share > 0 && (share >= 1 || Math.random() < share);
+  // What tail workers do is passed to none of them, or they could keep each other at work for ever.
+  const told = trigger === "tail" ? [] : consumers;
+  if (!keep && !tailed && told.length === 0) return undefined;
+  return {
+    event: undefined,
+    logs: [],
+    exceptions: [],
+    truncated: false,
+    tag,
+    message,
+    keep,
+    tailed: tailed ?? false,
+    consumers: told,
+  };
 }
 
 /** Finished invocations by outcome since the process started, for the metrics. */
@@ -87,6 +102,6 @@ export const outcomes: Partial<Record<Outcome, number>> = {};
 export function record(invocation: Invocation, env: Env, ctx: ExecutionContext): void {
   outcomes[invocation.outcome] = (outcomes[invocation.outcome] ?? 0) + 1;
   meter(invocation);
-  if (invocation.observed) publish(invocation, invocation.observed);
+  if (invocation.observed) publish(invocation, invocation.observed, env, ctx);
   reportSoon(env, ctx);
 }

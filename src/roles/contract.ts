@@ -20,6 +20,7 @@ import type { Env } from "../env.ts";
 import type { Entrypoint } from "../pipeline/invoke.ts";
 import type { LaneCall } from "../pipeline/lanes.ts";
 import type { Sample } from "../observe/metrics.ts";
+import type { Traced } from "../observe/tail/trace-item.ts";
 import type { Feed } from "../triggers/database/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
@@ -58,6 +59,11 @@ export interface StateRole {
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
   /** Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to pass on. */
   report(report: string): Promise<void>;
+  /**
+   * Shows finished invocations, each a `TraceData` as JSON, to the sessions of `wrangler tail` of the script.
+   * `missed`: how many more there were.
+   */
+  showTraces(scriptId: string, items: string[], missed: number): Promise<void>;
 }
 
 /** Holds what users can make slow: the SQL of their databases. */
@@ -100,6 +106,8 @@ export interface ExecutorRole {
     event: ScheduledEvent,
     noRetry: () => Promise<void>,
   ): Promise<EventOutcome>;
+  /** Gives finished invocations of others to the `tail()` handler of the account's script. */
+  handleTail(accountId: string, scriptName: string, items: Traced[]): Promise<EventOutcome>;
 }
 
 /** An executor in which scripts take turns; called by other executors. */

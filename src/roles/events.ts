@@ -44,4 +44,6 @@ export interface QueueOutcome extends EventOutcome {
 export interface EventHandlers {
   handleQueue(batch: DeliveredBatch): Promise<QueueReport>;
   handleScheduled(event: ScheduledEvent, noRetry: () => Promise<void>): Promise<HandlerReport>;
+  /** Each is a `TraceData` as JSON. */
+  handleTail(items: string[]): Promise<HandlerReport>;
 }

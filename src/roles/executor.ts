@@ -3,13 +3,14 @@ import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import type { DeliveredBatch } from "../bindings/queue/protocol.ts";
 import { dispatchFetch, dispatchRpc } from "../pipeline/dispatch.ts";
-import { dispatchQueue, dispatchScheduled } from "../pipeline/dispatch-event.ts";
+import { dispatchQueue, dispatchScheduled, dispatchTail } from "../pipeline/dispatch-event.ts";
 import { processId } from "../pipeline/invocation-id.ts";
 import type { Entrypoint } from "../pipeline/invoke.ts";
 import { takeLaneCall, type LaneCall } from "../pipeline/lanes.ts";
 import { arrive, takeTurn } from "../pipeline/turns.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { sample, type Sample } from "../observe/metrics.ts";
+import type { Traced } from "../observe/tail/trace-item.ts";
 import type { LaneRole } from "./contract.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
@@ -67,5 +68,9 @@ export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
     noRetry: () => Promise<void>,
   ): Promise<EventOutcome> {
     return dispatchScheduled(accountId, scriptName, event, noRetry, this.env, this.ctx);
+  }
+
+  handleTail(accountId: string, scriptName: string, items: Traced[]): Promise<EventOutcome> {
+    return dispatchTail(accountId, scriptName, items, this.env, this.ctx);
   }
 }

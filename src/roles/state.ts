@@ -16,6 +16,7 @@ import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
 import { sampleAll, type Sample } from "../observe/metrics.ts";
 import { askShards } from "../observe/shards.ts";
+import { tailsOf } from "../observe/tail/tails-of.ts";
 import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
 import { addUsage } from "../usage/ledger.ts";
@@ -96,5 +97,9 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     await addUsage(this.env.CATALOG, id, usage);
     this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));
     await saveInvocations(this.env.CATALOG, JSON.stringify(kept));
+  }
+
+  async showTraces(scriptId: string, items: string[], missed: number): Promise<void> {
+    await tailsOf(this.env, scriptId).show(items, missed);
   }
 }

@@ -10,6 +10,7 @@ import type {
   ScheduledEvent,
 } from "../../../roles/events.ts";
 import { QueueBatch } from "./message-batch.ts";
+import { toTraceItem } from "./trace-items.ts";
 
 type Handler = (event: unknown, env: unknown, ctx: unknown) => unknown;
 type EntrypointClass = new (ctx: unknown, env: unknown) => Record<string, Handler>;
@@ -31,9 +32,13 @@ export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
     return this.#run("scheduled", () => ({ ...event, type: "scheduled", noRetry: tell }));
   }
 
+  handleTail(items: string[]): Promise<HandlerReport> {
+    return this.#run("tail", () => items.map(toTraceItem));
+  }
+
   /** The handler has ended when its promise and all that it gave to `ctx.waitUntil` have. */
-  async #run(name: "queue" | "scheduled", toEvent: () => object): Promise<HandlerReport> {
-    const waits = name === "scheduled" || QUEUE_WAITS;
+  async #run(name: "queue" | "scheduled" | "tail", toEvent: () => object): Promise<HandlerReport> {
+    const waits = name !== "queue" || QUEUE_WAITS;
     const { ctx, settled } = waits ? trackWaitUntil(this.ctx) : untracked(this.ctx);
     try {
       const handlers = handlersOf(this.ctx, ctx, this.env);
@@ -49,6 +54,20 @@ export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
     return error === undefined ? {} : { error: toHandlerError(error) };
   }
 }
+
+// The platform says in a method's name which invocation it calls it for, since a tail is told nothing but the
+// name: "handleQueue" and the id are two words.
+Object.setPrototypeOf(
+  MayflyEvents.prototype,
+  new Proxy(WorkerEntrypoint.prototype, {
+    get(target, name, receiver: object): unknown {
+      const [method = "", id] = typeof name === "string" ? name.split(" ") : [];
+      const handle: unknown = id && Reflect.get(MayflyEvents.prototype, method);
+      if (typeof handle !== "function") return Reflect.get(target, name, receiver);
+      return (...args: unknown[]): unknown => Reflect.apply(handle, receiver, args);
+    },
+  }),
+);
 
 function handlersOf(
   own: ExecutionContext,
