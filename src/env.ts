@@ -81,6 +81,8 @@ export interface Env {
   MAYFLY_QUERY_MS?: string;
   /** Shard: databases that take no SQL for now, as JSON: until when, by id. */
   MAYFLY_PAUSED?: string;
+  /** State: how many scripts, and how many queues, have series of their own in the metrics. */
+  MAYFLY_METRICS_SERIES?: string;
   /** Further zones of the default account, separated by commas. */
   MAYFLY_ZONES?: string;
   /** Further hosts, separated by commas, under which the API answers. */

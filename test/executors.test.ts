@@ -5,6 +5,7 @@ import { text as readAll } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { succeeds } from "./harness/expect-command.ts";
 import { meanwhile } from "./harness/meanwhile.ts";
+import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { isAlive, pidOf, until } from "./harness/processes.ts";
 import { upload } from "./harness/upload.ts";
@@ -82,10 +83,7 @@ test("a deploy is seen by every executor at once", async () => {
 });
 
 test("metrics are those of all executors", async () => {
-  const response = await fetch(`${platform.url}/_mayfly/metrics`, {
-    headers: { authorization: `Bearer ${platform.token}` },
-  });
-  expect(await response.text()).toContain("\nmayfly_executors 2\n");
+  expect(await metric(platform, "mayfly_executors")).toBe(2);
 });
 
 test("a connection made while an executor is down waits for it", async () => {

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { isAlive, pidOf, until } from "./harness/processes.ts";
 import { openConnections, sendRaw, type RawAnswer, type RawOptions } from "./harness/raw-http.ts";
@@ -339,16 +340,10 @@ describe("connections", () => {
     } finally {
       for (const socket of deaf) socket.destroy();
     }
-    await until(async () => (await metric("mayfly_invocations_in_flight")) === 0, 10_000);
+    const inFlight = () => metric(platform, "mayfly_invocations_in_flight");
+    await until(async () => (await inFlight()) === 0, 10_000);
   });
 });
-
-async function metric(name: string): Promise<number> {
-  const response = await fetch(`${platform.url}/_mayfly/metrics`, {
-    headers: { authorization: `Bearer ${platform.token}` },
-  });
-  return Number(new RegExp(`^${name} (\\d+)`, "m").exec(await response.text())?.[1]);
-}
 
 function sendUntilClosed(
   begun: string,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { callWorker, type WorkerAnswer } from "./harness/call-worker.ts";
 import { createNamespace, keysOf } from "./harness/cron.ts";
+import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
 import { account, backlogCount, createQueue, deployQueueWorker } from "./harness/queue.ts";
@@ -74,12 +75,8 @@ async function beginMany(name: string, path: string, count: number, head = false
 }
 
 /** Invocations in flight, as the metrics say it. */
-async function inFlight(): Promise<number> {
-  const response = await fetch(`${platform.url}/_mayfly/metrics`, {
-    headers: { authorization: `Bearer ${platform.token}` },
-  });
-  return Number(/^mayfly_invocations_in_flight (\d+)$/m.exec(await response.text())?.[1]);
-}
+const inFlight = async (): Promise<number> =>
+  (await metric(platform, "mayfly_invocations_in_flight")) ?? 0;
 
 const call = (name: string, path = "/"): Promise<WorkerAnswer> => callWorker(platform, name, path);
 const values = (): string => `/accounts/${platform.accountId}/storage/kv/namespaces/${kv}/values`;

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { deploy } from "./harness/deploy.ts";
 import { meanwhile } from "./harness/meanwhile.ts";
+import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { fetchWorker } from "./harness/worker-fetch.ts";
 
@@ -32,15 +33,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => platform.stop());
-
-/** Value of a metric of the executor; 0 if it has none yet. */
-async function metric(name: string): Promise<number> {
-  const response = await fetch(`${platform.url}/_mayfly/metrics`, {
-    headers: { authorization: `Bearer ${platform.token}` },
-  });
-  const line = (await response.text()).split("\n").find((text) => text.startsWith(`${name} `));
-  return Number(line?.split(" ")[1] ?? 0);
-}
 
 async function eventually(check: () => Promise<boolean>, withinMs: number): Promise<void> {
   const deadline = Date.now() + withinMs;
@@ -200,11 +192,11 @@ describe("Isolates", () => {
 
   it("are all gone when nothing was called for a while, but not while a body streams", async () => {
     const stream = meanwhile(fetchWorker(`${addresses["shared"]}/stream?seconds=45`));
-    await eventually(async () => (await metric("mayfly_isolates")) === 1, 50_000);
-    expect(await metric("mayfly_invocations_in_flight")).toBe(1);
+    await eventually(async () => (await metric(platform, "mayfly_isolates")) === 1, 50_000);
+    expect(await metric(platform, "mayfly_invocations_in_flight")).toBe(1);
     const text = await (await stream).text();
     expect(text.trim().split("\n").length).toBe(45);
-    await eventually(async () => (await metric("mayfly_isolates")) === 0, 45_000);
+    await eventually(async () => (await metric(platform, "mayfly_isolates")) === 0, 45_000);
   }, 120_000);
 });
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { callApi } from "./harness/api.ts";
 import { meanwhile } from "./harness/meanwhile.ts";
+import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { isAlive, pidOf, until } from "./harness/processes.ts";
 import { account, createDatabase, deployQueueWorker, query } from "./harness/queue.ts";
@@ -105,12 +106,6 @@ const callOther = async (): Promise<string> =>
 const readiness = async (): Promise<number> =>
   (await fetch(`${platform.url}/_mayfly/ready`)).status;
 
-async function metric(name: string): Promise<string | undefined> {
-  const headers = { authorization: `Bearer ${platform.token}` };
-  const response = await fetch(`${platform.url}/_mayfly/metrics`, { headers });
-  return new RegExp(`^${name} (.*)$`, "m").exec(await response.text())?.[1];
-}
-
 test("a query that never ends keeps nobody else waiting, and its shard is back soon after its end", async () => {
   const others = (["state", "quarantine", "shard-2"] as const).map((name) => pidOf(platform, name));
   const shard = pidOf(platform, "shard-1");
@@ -135,7 +130,7 @@ test("a query that never ends keeps nobody else waiting, and its shard is back s
     }
   }
   expect(await readiness()).toBe(503);
-  expect(await metric("mayfly_shards")).toBe("1");
+  expect(await metric(platform, "mayfly_shards")).toBe(1);
   expect(isOver).toBe(false);
   for (const [name, ms] of slowest) expect(ms, name).toBeLessThan(NORMAL_MS);
 
@@ -145,7 +140,7 @@ test("a query that never ends keeps nobody else waiting, and its shard is back s
   expect(message).toContain("Network connection lost.");
   await until(async () => (await countKept("FIRST")) === 3, BACK_WITHIN_MS);
   expect(await readiness()).toBe(200);
-  expect(await metric("mayfly_shards")).toBe("2");
+  expect(await metric(platform, "mayfly_shards")).toBe(2);
   expect(isAlive(shard)).toBe(false);
   expect(others.every(isAlive)).toBe(true);
 });

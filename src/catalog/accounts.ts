@@ -43,6 +43,14 @@ export async function findAccount(db: D1Database, id: string): Promise<Account |
   return account;
 }
 
+/** The subdomains of all accounts, by id. */
+export async function subdomainsOf(db: D1Database): Promise<Map<string, string>> {
+  const { results } = await db
+    .prepare("SELECT id, subdomain FROM accounts")
+    .all<{ id: string; subdomain: string }>();
+  return new Map(results.map(({ id, subdomain }) => [id, subdomain]));
+}
+
 /** The new account, or undefined if the subdomain is taken. */
 export async function createAccount(
   db: D1Database,

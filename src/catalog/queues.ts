@@ -225,6 +225,15 @@ export async function listQueues(
   return results.map((row) => ({ queue: fromRow(row), consumer: toConsumer(row) }));
 }
 
+/** Queues of all accounts, the oldest first. */
+export async function listOldestQueues(db: D1Database, limit: number): Promise<Queue[]> {
+  const { results } = await db
+    .prepare(`SELECT ${COLUMNS} FROM queues q ORDER BY q.created_at, q.id LIMIT ?`)
+    .bind(limit)
+    .all<Row>();
+  return results.map(fromRow);
+}
+
 function toConsumer(row: ConsumedRow): Consumer | undefined {
   if (row.consumer_id === null) return undefined;
   const base = {

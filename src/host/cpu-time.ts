@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { childrenOf } from "./memory-usage.ts";
 
 // Of the kernel's interface, whatever the kernel's own clock: `getconf CLK_TCK`.
 const TICKS_PER_SECOND = 100;
@@ -10,9 +11,20 @@ const UTIME = 11;
  * not what the engine does beside it, such as collecting garbage. Undefined if the process is gone.
  */
 export function cpuTimeOf(pid: number): number | undefined {
+  return readStat(`/proc/${pid}/task/${pid}/stat`);
+}
+
+/** CPU time in seconds that the process has used, with the processes that it has started. */
+export function cpuSecondsOfAll(pid: number): number | undefined {
+  const ms = readStat(`/proc/${pid}/stat`);
+  if (ms === undefined) return undefined;
+  return childrenOf(pid).reduce((sum, id) => sum + (cpuSecondsOfAll(id) ?? 0), ms / 1000);
+}
+
+function readStat(path: string): number | undefined {
   let stat: string;
   try {
-    stat = readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8");
+    stat = readFileSync(path, "utf8");
   } catch {
     return undefined;
   }

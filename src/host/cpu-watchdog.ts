@@ -4,6 +4,7 @@ import { cpuTimeOf } from "./cpu-time.ts";
 import { FlightReader, type Flight } from "./flight-reader.ts";
 import { log } from "./log.ts";
 import type { ManagedProcess } from "./managed-process.ts";
+import type { RestartReason } from "./restarts.ts";
 import { ping } from "./watchdog.ts";
 
 const LOOK_EVERY_MS = 100;
@@ -43,14 +44,14 @@ interface Watched {
 /**
  * Watches an executor's CPU time: it stands still if it answers no ping, and begins and ends nothing,
  * while it uses more CPU time than what is in flight in it may. Then it is started again, and `stalled`
- * is told first what was in flight. Linux only.
+ * is told first what was in flight, and says why it had to be. Linux only.
  */
 export class CpuWatchdog {
   readonly #process: ManagedProcess;
   readonly #socketPath: string;
   readonly #flightMark: () => Buffer;
   readonly #defaultCpuMs: number;
-  readonly #stalled: (flights: Flight[]) => Promise<void>;
+  readonly #stalled: (flights: Flight[]) => Promise<RestartReason>;
   #watched: Watched | undefined;
   #stopped = false;
   #resting = false;
@@ -60,7 +61,7 @@ export class CpuWatchdog {
     socketPath: string,
     flightMark: () => Buffer,
     defaultCpuMs: number,
-    stalled: (flights: Flight[]) => Promise<void>,
+    stalled: (flights: Flight[]) => Promise<RestartReason>,
   ) {
     this.#process = process;
     this.#socketPath = socketPath;
@@ -143,7 +144,7 @@ export class CpuWatchdog {
     if (stuckMs < MIN_LIMIT_MS && starvedMs < STARVED_LIMITS * MIN_LIMIT_MS && !frozen) return;
     const limitMs = this.#limitOf(watched, watched.reader?.read() ?? []);
     if (stuckMs < limitMs && starvedMs < STARVED_LIMITS * limitMs && !frozen) return;
-    await this.#end(watched, Math.max(stuckMs, starvedMs));
+    await this.#end(watched, Math.max(stuckMs, starvedMs), frozen);
   }
 
   #limitOf({ lately }: Watched, flights: Flight[]): number {
@@ -173,13 +174,13 @@ export class CpuWatchdog {
     return watched.reader;
   }
 
-  async #end(watched: Watched, cpuMs: number): Promise<void> {
+  async #end(watched: Watched, cpuMs: number, frozen: boolean): Promise<void> {
     const { name, pid } = this.#process;
     log("warn", "process_stalled", { process: name, pid, cpuMs });
     await this.#process.hold(async () => {
       watched.reader ??= await this.#open(watched);
-      await this.#stalled(watched.reader?.read() ?? []);
-      this.#process.restart();
+      const reason = await this.#stalled(watched.reader?.read() ?? []);
+      this.#process.restart(frozen ? "stalled" : reason);
     });
   }
 }

@@ -19,12 +19,15 @@ export function memoryOf(pid: number): number | undefined {
 export function memoryOfAll(pid: number): number | undefined {
   const own = memoryOf(pid);
   if (own === undefined) return undefined;
-  let children: string;
+  return childrenOf(pid).reduce((sum, id) => sum + (memoryOfAll(id) ?? 0), own);
+}
+
+/** The processes that the process has started. */
+export function childrenOf(pid: number): number[] {
   try {
-    children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    return children.split(" ").filter(Boolean).map(Number);
   } catch {
-    return own;
+    return [];
   }
-  const ids = children.split(" ").filter(Boolean).map(Number);
-  return ids.reduce((sum, id) => sum + (memoryOfAll(id) ?? 0), own);
 }

@@ -142,16 +142,16 @@ export class MemoryWatchdog {
       const reader = await this.#flights?.openReader();
       const suspects = blame.suspects();
       await this.#actions.exceeded?.(suspects.length > 0 ? suspects : (reader?.read() ?? []));
-      this.#process.restart();
+      this.#process.restart("memory");
     });
   }
 
   /** The process has ended: was it for lack of memory? */
-  #failed(withinMs: number): void {
+  #failed(withinMs: number): "memory" | undefined {
     const watched = this.#watched;
     this.#watched = undefined;
-    if (watched && Date.now() - watched.fastAt < withinMs) {
-      void this.#actions.exceeded?.(watched.blame.suspects());
-    }
+    if (!watched || Date.now() - watched.fastAt >= withinMs) return undefined;
+    void this.#actions.exceeded?.(watched.blame.suspects());
+    return "memory";
   }
 }

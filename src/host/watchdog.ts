@@ -86,7 +86,7 @@ export class Watchdog {
       if (!lost || this.#stopped || this.#process.startedAt !== startedAt) continue;
       log("warn", "process_stalled", { process: this.#process.name, ping: result });
       await this.#stalled();
-      this.#process.kill();
+      this.#process.kill("stalled");
       deadline = performance.now() + this.#startMs;
     }
   }

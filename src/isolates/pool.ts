@@ -19,6 +19,7 @@ import { codeOf } from "./code-cache.ts";
 import { controlOf } from "./control.ts";
 import { egressOf, toEnvironment } from "./environment.ts";
 import type { Isolate, IsolateKind } from "./isolate.ts";
+import { countersBy } from "../observe/metrics/counters.ts";
 import { left } from "../pipeline/admit.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, linger } from "../pipeline/flight-recorder.ts";
@@ -45,8 +46,8 @@ const versions = new Map<string, VersionPool>();
 let costBytes = 0;
 let nextNumber = 0;
 
-/** Counts since the process started, for the metrics. */
-export const counters = { started: 0, evicted: 0, refused: 0 };
+const startedOf = countersBy("mayfly_isolates_started_total", (kind: IsolateKind) => ({ kind }));
+const evictedOf = countersBy("mayfly_isolates_evicted_total", (kind: IsolateKind) => ({ kind }));
 
 /** Sizes at this moment, for the metrics. */
 export function poolSizes(): {
@@ -100,7 +101,6 @@ export function createIsolate(
   const cost = isolateCost(version.codeBytes);
   if (costBytes + cost > CAGE_SOFT_LIMIT_BYTES) makeRoom(cost, env, ctx);
   if (costBytes + cost > CAGE_HARD_LIMIT_BYTES) {
-    counters.refused++;
     throw new NoCapacityError("Too many isolates are at work");
   }
   const isolate: Isolate = {
@@ -116,7 +116,7 @@ export function createIsolate(
   isolates.set(isolate.name, isolate);
   if (kind === "shared") linger(isolate, version.scriptId, cpuLimitOf(version, env));
   costBytes += cost;
-  counters.started++;
+  startedOf(kind).value++;
   return isolate;
 }
 
@@ -216,7 +216,7 @@ export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
   for (const invocation of isolate.running) end(invocation, isolate, env, ctx);
   land(isolate);
   costBytes -= isolate.costBytes;
-  counters.evicted++;
+  evictedOf(isolate.kind).value++;
   withdraw(isolate);
   if (env.MAYFLY_RUNTIME === "edge") return;
   // An isolate that never started has nothing to end: asking it to would start it first, which

@@ -3,7 +3,7 @@ import { failure } from "../control/envelope.ts";
 import { ApiError } from "../control/error.ts";
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
-import { metrics } from "../observe/metrics.ts";
+import { metrics } from "../observe/metrics/endpoint.ts";
 import { stateOf } from "../roles/contract.ts";
 import { dispatchRequest } from "./dispatch.ts";
 import { errorPage } from "./error-page.ts";

@@ -19,6 +19,9 @@ export type Outcome =
 /** What causes invocations. */
 export type Trigger = "fetch" | "rpc" | "scheduled" | "queue" | "tail";
 
+/** The isolate that an invocation ran in: started ahead, started for it, or already at work. */
+export type StartKind = "spare" | "cold" | "warm";
+
 /** What is known of one invocation. */
 export interface Invocation {
   id: string;
@@ -34,8 +37,7 @@ export interface Invocation {
   wallTimeMs: number;
   /** As well as it can be known: see `usage/cpu-share.ts`. */
   cpuTimeMs: number;
-  /** The isolate it ran in: started ahead, started for it, or already at work. */
-  startKind: "spare" | "cold" | "warm";
+  startKind: StartKind;
   outcome: Outcome;
   status: number | null;
   /** Of bodies whose length is known; streams of unknown length count nothing. */
@@ -51,7 +53,7 @@ export const describe = (
   trigger: Trigger,
   { accountId, scriptId, scriptName, observe }: ScriptTarget,
   version: VersionTarget,
-  startKind: Invocation["startKind"] = "cold",
+  startKind: StartKind = "cold",
   entrypoint?: string,
 ): Invocation => ({
   id,
@@ -95,12 +97,8 @@ function toObserve(
   };
 }
 
-/** Finished invocations by outcome since the process started, for the metrics. */
-export const outcomes: Partial<Record<Outcome, number>> = {};
-
 /** Counts a finished invocation, at once, and passes it on to whoever wants to see it. */
 export function record(invocation: Invocation, env: Env, ctx: ExecutionContext): void {
-  outcomes[invocation.outcome] = (outcomes[invocation.outcome] ?? 0) + 1;
   meter(invocation);
   if (invocation.observed) publish(invocation, invocation.observed, env, ctx);
   reportSoon(env, ctx);

@@ -19,7 +19,7 @@ import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
 import type { Entrypoint } from "../pipeline/invoke.ts";
 import type { LaneCall } from "../pipeline/lanes.ts";
-import type { Sample } from "../observe/metrics.ts";
+import type { ExecutorSample } from "../observe/metrics/executors.ts";
 import type { Traced } from "../observe/tail/trace-item.ts";
 import type { Feed } from "../triggers/database/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
@@ -28,8 +28,6 @@ import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 export interface StateRole {
   /** Returns when the role and all shards can serve, and sees to it that all events that are due are worked on. */
   ready(): Promise<void>;
-  /** Whether the token is a valid one, of any account. */
-  isToken(token: string): Promise<boolean>;
   /** The control API. */
   fetch(request: Request): Promise<Response>;
   /** What is served under a host name (lower case, no port), or undefined. */
@@ -53,8 +51,8 @@ export interface StateRole {
   queueBacklog(accountId: string, queueName: string): Promise<Backlog>;
   /** Like `sendMessages`, for the platform's own messages; false if the queue is gone. */
   enqueue(queueId: string, messages: NewMessage[]): Promise<boolean>;
-  /** The numbers of all executors together and of shards, for the metrics. */
-  sampleExecutors(): Promise<Sample>;
+  /** The metrics that may be seen with the token, as text; undefined if it is none. */
+  metrics(token: string): Promise<string | undefined>;
   /** Like `enqueue`, for the default account's queue of this name: messages of a native queue. */
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
   /** Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to pass on. */
@@ -92,8 +90,8 @@ export interface ExecutorRole {
   ready(): Promise<void>;
   /** Forgets what it remembers of hosts and scripts; called after every change of the catalog. */
   invalidate(): Promise<void>;
-  /** Its numbers, for the metrics. */
-  sample(): Promise<Sample>;
+  /** What it holds at the moment. When this returns, it has reported all that it had counted. */
+  sample(): Promise<ExecutorSample>;
   /** Gives a batch to the `queue()` handler of the account's script. */
   handleQueue(accountId: string, scriptName: string, batch: DeliveredBatch): Promise<QueueOutcome>;
   /**

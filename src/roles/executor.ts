@@ -9,7 +9,7 @@ import type { Entrypoint } from "../pipeline/invoke.ts";
 import { takeLaneCall, type LaneCall } from "../pipeline/lanes.ts";
 import { arrive, takeTurn } from "../pipeline/turns.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
-import { sample, type Sample } from "../observe/metrics.ts";
+import { sample, type ExecutorSample } from "../observe/metrics/executors.ts";
 import type { Traced } from "../observe/tail/trace-item.ts";
 import type { LaneRole } from "./contract.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
@@ -22,8 +22,8 @@ export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
     forgetRoutes();
   }
 
-  async sample(): Promise<Sample> {
-    return sample(this.env);
+  sample(): Promise<ExecutorSample> {
+    return sample(this.env, this.ctx);
   }
 
   async takeTurn(scriptId: string): Promise<{ processId: string } | false | "busy"> {

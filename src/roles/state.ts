@@ -14,7 +14,7 @@ import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
-import { sampleAll, type Sample } from "../observe/metrics.ts";
+import { collect, countReport } from "../observe/metrics/collect.ts";
 import { askShards } from "../observe/shards.ts";
 import { tailsOf } from "../observe/tail/tails-of.ts";
 import { storeNative } from "../triggers/native-queue.ts";
@@ -31,11 +31,6 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     this.ctx.waitUntil(wakeTriggers(this.env, this.ctx));
     const silent = (await askShards(this.env, this.ctx)).indexOf(false);
     if (silent >= 0) throw new Error(`shard ${silent + 1} does not answer`);
-  }
-
-  async isToken(token: string): Promise<boolean> {
-    await prepareCatalog(this.env);
-    return (await identify(this.env, token)) !== undefined;
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -84,8 +79,10 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     return enqueue(this.env, queueId, messages);
   }
 
-  async sampleExecutors(): Promise<Sample> {
-    return sampleAll(this.env, this.ctx);
+  async metrics(token: string): Promise<string | undefined> {
+    await prepareCatalog(this.env);
+    const principal = await identify(this.env, token);
+    return principal && collect(principal, this.env, this.ctx);
   }
 
   async takeNative(queueName: string, messages: NewMessage[]): Promise<boolean> {
@@ -93,8 +90,9 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
   }
 
   async report(report: string): Promise<void> {
-    const { id, usage, kept } = JSON.parse(report) as Report;
-    await addUsage(this.env.CATALOG, id, usage);
+    const parsed = JSON.parse(report) as Report;
+    const { id, usage, kept } = parsed;
+    if (await addUsage(this.env.CATALOG, id, usage)) countReport(parsed, this.env);
     this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));
     await saveInvocations(this.env.CATALOG, JSON.stringify(kept));
   }

@@ -34,11 +34,11 @@ const ADD_OPERATIONS = `
   FROM json_each(?1) row, json_each(row.value, '$.operations') operation ${IS_NEW}
   ON CONFLICT DO UPDATE SET count = count + excluded.count`;
 
-/** Adds what has been used; nothing if a batch of this id has been added before. */
-export async function addUsage(db: D1Database, batchId: string, usage: Usage[]): Promise<void> {
+/** Adds what has been used; false, and nothing, if a batch of this id has been added before. */
+export async function addUsage(db: D1Database, batchId: string, usage: Usage[]): Promise<boolean> {
   const rows = JSON.stringify(usage);
   const now = Date.now();
-  await db.batch([
+  const [, , added] = await db.batch([
     db.prepare(ADD_USAGE).bind(rows, batchId),
     db.prepare(ADD_OPERATIONS).bind(rows, batchId),
     db
@@ -46,4 +46,5 @@ export async function addUsage(db: D1Database, batchId: string, usage: Usage[]):
       .bind(batchId, now),
     db.prepare("DELETE FROM usage_batches WHERE at < ?").bind(now - BATCHES_KEPT_MS),
   ]);
+  return (added?.meta.changes ?? 0) > 0;
 }

@@ -3,7 +3,9 @@
  * only the sums leave the process, about once a second (`report.ts`): what has ended since the last time is
  * all that a crash can lose.
  */
-import type { Invocation, Trigger } from "../pipeline/record.ts";
+import { boundsOf } from "../observe/metrics/definitions.ts";
+import { emptyDistribution, observe, type Distribution } from "../observe/metrics/series.ts";
+import type { Invocation, Outcome, StartKind, Trigger } from "../pipeline/record.ts";
 
 /** What the invocations of one version that one trigger caused have used in one minute. */
 export interface Usage {
@@ -16,7 +18,11 @@ export interface Usage {
   invocations: number;
   /** Those of them whose outcome was not `ok`. */
   errors: number;
+  /** The invocations by how they ended and began, for the metrics. */
+  ends: Partial<Record<Outcome, Partial<Record<StartKind, number>>>>;
   wallTimeMs: number;
+  /** The invocations by their wall time, for the metrics. */
+  wallTimes: Distribution;
   /** In microseconds: see `cpu-share.ts` for how it is known. */
   cpuTimeUs: number;
   /** Calls of hosts and of other workers. */
@@ -29,6 +35,9 @@ export interface Usage {
 
 /** What usage is counted by. */
 export type Used = Pick<Invocation, "accountId" | "scriptName" | "versionId" | "trigger">;
+
+const WALL_TIMES = "mayfly_invocation_duration_seconds";
+const WALL_TIME_BOUNDS = boundsOf(WALL_TIMES);
 
 // By version and trigger. An entry of a minute that has passed makes room for the next one's.
 let open = new Map<string, Map<Trigger, Usage>>();
@@ -52,7 +61,9 @@ export function usageOf(used: Used): Usage {
     minute,
     invocations: 0,
     errors: 0,
+    ends: {},
     wallTimeMs: 0,
+    wallTimes: emptyDistribution(WALL_TIMES),
     cpuTimeUs: 0,
     subrequests: 0,
     requestBytes: 0,
@@ -68,7 +79,10 @@ export function meter(invocation: Invocation): void {
   const usage = usageOf(invocation);
   usage.invocations++;
   if (invocation.outcome !== "ok") usage.errors++;
+  const starts = (usage.ends[invocation.outcome] ??= {});
+  starts[invocation.startKind] = (starts[invocation.startKind] ?? 0) + 1;
   usage.wallTimeMs += invocation.wallTimeMs;
+  observe(usage.wallTimes, WALL_TIME_BOUNDS, invocation.wallTimeMs);
   usage.requestBytes += invocation.requestBytes;
   usage.responseBytes += invocation.responseBytes;
 }

@@ -1,5 +1,7 @@
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
+import { counter, histogram, takeCounted, timed } from "../observe/metrics/counters.ts";
+import type { SeriesValues } from "../observe/metrics/series.ts";
 import type { KeptInvocation } from "../observe/observed.ts";
 import { processId } from "../pipeline/invocation-id.ts";
 import { stateOf } from "../roles/contract.ts";
@@ -10,6 +12,8 @@ export interface Report {
   /** Another one for each; the same if it is sent again. */
   id: string;
   usage: Usage[];
+  /** What else has been counted, for the metrics. */
+  counted?: SeriesValues | undefined;
   /** Finished invocations of scripts whose logs are kept. */
   kept: KeptInvocation[];
 }
@@ -22,6 +26,9 @@ const MAX_KEPT = 20_000;
 
 let kept: KeptInvocation[] = [];
 let dropped = 0;
+const droppedLogs = counter("mayfly_logs_dropped_total");
+const delayedReports = counter("mayfly_reports_delayed_total");
+const calls = histogram("mayfly_state_call_duration_seconds", { call: "report" });
 let reportedAt = 0;
 let reports = 0;
 /** The one whose arrival is not certain yet. */
@@ -31,7 +38,10 @@ let reporting: Promise<void> | undefined;
 /** Has the invocation kept with its logs. */
 export function keep(invocation: KeptInvocation): void {
   if (kept.length < MAX_KEPT) kept.push(invocation);
-  else dropped++;
+  else {
+    dropped++;
+    droppedLogs.value++;
+  }
 }
 
 /** Sends a report if it is time for one; to be called when something has been counted or kept. */
@@ -51,9 +61,10 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
   last ??= next();
   if (!last) return;
   try {
-    await stateOf(env, ctx).report(JSON.stringify(last));
+    await timed(calls, stateOf(env, ctx).report(JSON.stringify(last)));
     last = undefined;
   } catch (error) {
+    delayedReports.value++;
     log("warn", "report_delayed", { kept: kept.length, dropped, message: String(error) });
   }
 }
@@ -63,8 +74,9 @@ export const allReported = (): boolean => !last && kept.length === 0 && !hasUsag
 
 function next(): Report | undefined {
   const usage = takeUsage();
-  if (usage.length === 0 && kept.length === 0) return undefined;
+  const counted = takeCounted();
+  if (usage.length === 0 && kept.length === 0 && !counted) return undefined;
   const taken = kept;
   kept = [];
-  return { id: `${processId()}-${reports++}`, usage, kept: taken };
+  return { id: `${processId()}-${reports++}`, usage, counted, kept: taken };
 }
