@@ -71,6 +71,15 @@ export interface Env {
   MAYFLY_MAX_CPU_MS?: string;
   /** Executors' own: memory in MiB above which this process is replaced. */
   MAYFLY_MEMORY_MB?: string;
+  /** Executor: `otlp` if traces are made. Names as in https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ */
+  OTEL_TRACES_EXPORTER?: string;
+  /** Executor: share of traces that are recorded, 0 to 1; 1 if missing. */
+  OTEL_TRACES_SAMPLER_ARG?: string;
+  /** Executor: what the spans' service is called; `mayfly` if missing. */
+  OTEL_SERVICE_NAME?: string;
+  /** State: where spans are sent to by POST, and with which headers: `name=value`, separated by commas. */
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT?: string;
+  OTEL_EXPORTER_OTLP_TRACES_HEADERS?: string;
   /** Executor in a sandbox, egress: what only they know of how a failure is told; 32 hex digits. */
   MAYFLY_EGRESS_MARK?: string;
   /** Executor, shard: how the flight recorder begins, 32 hex digits; without it nothing is recorded. */

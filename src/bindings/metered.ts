@@ -1,3 +1,6 @@
+import { traced, type CallSpan } from "../observe/traces/calls.ts";
+import type { Describe } from "../observe/traces/operations.ts";
+import { tracing } from "../observe/traces/tracing.ts";
 import type { Caller } from "../pipeline/calls.ts";
 import { usageOfCaller } from "../pipeline/calls.ts";
 
@@ -7,27 +10,50 @@ export interface CallerProps {
 }
 
 type Method = (...args: unknown[]) => unknown;
-interface Metered {
-  ctx: { props: CallerProps };
+interface Metered<Props> {
+  ctx: { props: Props };
+  /** The invocation that makes the call, if the isolate says which. */
+  invocationId?: string;
+  /** Of the call that is made, for the entrypoint's own use. */
+  span?: CallSpan | undefined;
 }
 
 /**
  * Has calls of the entrypoint's methods counted as operations, such as `kv.get`, of the worker that makes
- * them. `names` says what each is called; those without a name are not counted.
+ * them, and have spans. `names` says what each is called; those without a name are not counted.
  */
-export function metered(
+export function metered<Props extends CallerProps>(
   Entrypoint: { prototype: object },
   kind: string,
   names: Record<string, string>,
+  describe: Describe<Props>,
 ): void {
   const methods = Entrypoint.prototype as Record<string, Method>;
   for (const [method, name] of Object.entries(names)) {
     const own = methods[method] as Method;
     const operation = `${kind}.${name}`;
-    methods[method] = function (this: Metered, ...args): unknown {
+    methods[method] = function (this: Metered<Props>, ...args): unknown {
       const { operations } = usageOfCaller(this.ctx.props.caller);
       operations[operation] = (operations[operation] ?? 0) + 1;
-      return own.apply(this, args);
+      if (!tracing) return own.apply(this, args);
+      const { props } = this.ctx;
+      const { invocationId } = this;
+      const call = { caller: props.caller, invocationId, ...describe(name, props, args) };
+      return traced(call, async (span) => {
+        this.span = span;
+        return own.apply(this, args);
+      });
     };
   }
+  // How isolates in which several invocations are at work call a method.
+  methods["within"] = function (
+    this: Metered<CallerProps>,
+    id: unknown,
+    method: unknown,
+    args: unknown,
+  ): unknown {
+    if (!Object.hasOwn(names, method as string)) throw new TypeError(`No method ${String(method)}`);
+    this.invocationId = String(id);
+    return methods[method as string]?.apply(this, args as unknown[]);
+  };
 }

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { parseNetworks } from "../pipeline/networks.ts";
 import { HostError } from "./host-error.ts";
 import { ROOT } from "./paths.ts";
+import { readTraceSettings, type TraceSettings } from "./trace-settings.ts";
 
 /** How this platform is to run, from environment variables; docs/running.md describes each. */
 export interface Settings {
@@ -42,6 +43,8 @@ export interface Settings {
   memoryMb: number;
   /** What requests in flight are given when their executor ends, in milliseconds. */
   drainMs: number;
+  /** Undefined: no traces are made. */
+  traces: TraceSettings | undefined;
 }
 
 /** Throws a `HostError` that names the variable, its value and what is allowed. */
@@ -137,6 +140,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       },
       `a whole number from 0 to ${MAX_DRAIN_SECONDS}`,
     ),
+    traces: readTraceSettings(env),
   };
 }
 

@@ -9,6 +9,6 @@ export interface StateOptions {
   dataFolder: string;
   sockets: Sockets;
   compatibility: Compatibility;
-  /** Bindings of plain text: the MAYFLY_… members of `Env`. */
+  /** Bindings of plain text: the MAYFLY_… and OTEL_… members of `Env`. */
   vars: Record<string, string>;
 }

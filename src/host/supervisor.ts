@@ -97,6 +97,8 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       MAYFLY_EXECUTORS: String(settings.executors),
       MAYFLY_SHARDS: String(settings.shards),
       MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: settings.traces?.endpoint ?? "",
+      OTEL_EXPORTER_OTLP_TRACES_HEADERS: settings.traces?.headers ?? "",
     },
   };
   const state = new ManagedProcess("state", guardian, () => spawnState(options));

@@ -91,6 +91,9 @@ export function spawnExecutor(
       MAYFLY_MEMORY_MB: String(memoryLimits(settings, serves === "apart").soft / MiB),
       MAYFLY_FLIGHT_MARK: flightMark,
       MAYFLY_EGRESS_MARK: sandbox?.egressMark ?? "",
+      OTEL_TRACES_EXPORTER: settings.traces ? "otlp" : "none",
+      OTEL_TRACES_SAMPLER_ARG: String(settings.traces?.ratio ?? ""),
+      OTEL_SERVICE_NAME: settings.traces?.serviceName ?? "",
     },
   };
   if (!sandbox) return spawnWorkerd(config, addresses);

@@ -1,4 +1,5 @@
 import type { Env } from "../env.ts";
+import { allSpansSent, sendSpans } from "../observe/traces/send.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { stopOverdue } from "../pipeline/wall-time.ts";
 import { allReported, report } from "../usage/report.ts";
@@ -30,8 +31,8 @@ async function sweep(env: Env, ctx: ExecutionContext): Promise<void> {
     sweptAt = Date.now();
     stopOverdue(sweptAt);
     evictIdle(sweptAt, env, ctx);
-    await report(env, ctx);
-  } while (!poolIsEmpty() || !allReported());
+    await Promise.all([report(env, ctx), sendSpans(env, ctx)]);
+  } while (!poolIsEmpty() || !allReported() || !allSpansSent());
   forgetCode();
   forgetRoutes();
   collectGarbage();

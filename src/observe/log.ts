@@ -5,15 +5,17 @@ import type { Invocation } from "../pipeline/record.ts";
  * those who observe it.
  */
 export function logFailure(
-  { id, accountId, scriptName, versionId, outcome, observed }: Invocation,
+  { id, accountId, scriptName, versionId, outcome, observed, trace }: Invocation,
   { name, message, mayflyStack }: { name: string; message: string; mayflyStack?: string },
 ): void {
-  observed?.exceptions.push({
+  const exception = {
     name,
     message,
     ...(mayflyStack && { stack: mayflyStack }),
     timestamp: Date.now(),
-  });
+  };
+  observed?.exceptions.push(exception);
+  trace?.exceptions.push(exception);
   log("error", "invocation_failed", {
     id,
     account: accountId,

@@ -51,6 +51,23 @@ export function countSubrequest(caller: Caller): void {
 }
 
 /**
+ * Which of the isolate's invocations makes a call. Where there may be several it must be named by its id,
+ * which counts only in its own isolate; undefined if it is not known.
+ */
+export function callingInvocation(
+  { isolate: name }: Caller,
+  id: string | null | undefined,
+): Invocation | undefined {
+  const isolate = findIsolate(name);
+  if (!isolate) return undefined;
+  const [first, second] = isolate.running;
+  if (isolate.kind === "request") return first;
+  for (const invocation of isolate.running) if (invocation.id === id) return invocation;
+  // Only requests name themselves.
+  return id || second || first?.trigger === "fetch" ? undefined : first;
+}
+
+/**
  * Where what the isolate's invocations use is counted. Of several that run in it, it may be another one's:
  * they are of the same version, and nearly always of the same trigger.
  */

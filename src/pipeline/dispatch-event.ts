@@ -9,6 +9,12 @@ import { keepSweeping } from "../isolates/sweeper.ts";
 import { logFailure } from "../observe/log.ts";
 import type { TraceEvent } from "../observe/observed.ts";
 import type { Traced } from "../observe/tail/trace-item.ts";
+import {
+  beginBatchTrace,
+  beginTimerTrace,
+  beginTrace,
+  type Trace,
+} from "../observe/traces/invocation-trace.ts";
 import type { LaneRole } from "../roles/contract.ts";
 import type {
   EventHandlers,
@@ -53,16 +59,12 @@ export async function dispatchQueue(
   const call = (handlers: EventHandlers): Promise<QueueReport> => handlers.handleQueue(batch);
   const passOn = (lane: LaneRole): Promise<QueueOutcome> =>
     lane.handleQueue(accountId, scriptName, batch);
-  const { outcome, report } = await dispatch(
-    "queue",
-    { queue: batch.queueName, batchSize: batch.messages.length },
-    accountId,
-    scriptName,
-    call,
-    passOn,
-    env,
-    ctx,
-  );
+  const cause: Cause = {
+    trigger: "queue",
+    event: { queue: batch.queueName, batchSize: batch.messages.length },
+    trace: beginBatchTrace(batch),
+  };
+  const { outcome, report } = await dispatch(cause, accountId, scriptName, call, passOn, env, ctx);
   return report ? { ...outcome, result: report.result } : outcome;
 }
 
@@ -80,9 +82,12 @@ export async function dispatchScheduled(
   const passOn = (lane: LaneRole): Promise<EventOutcome> =>
     lane.handleScheduled(accountId, scriptName, event, noRetry);
   const { cron, scheduledTime } = event;
-  const scheduled = { cron, scheduledTime };
-  return (await dispatch("scheduled", scheduled, accountId, scriptName, call, passOn, env, ctx))
-    .outcome;
+  const cause: Cause = {
+    trigger: "scheduled",
+    event: { cron, scheduledTime },
+    trace: beginTimerTrace(event),
+  };
+  return (await dispatch(cause, accountId, scriptName, call, passOn, env, ctx)).outcome;
 }
 
 /** Finished invocations of others, to the script's `tail()` handler. */
@@ -98,12 +103,18 @@ export async function dispatchTail(
   const passOn = (lane: LaneRole): Promise<EventOutcome> =>
     lane.handleTail(accountId, scriptName, items);
   const event = { consumedEvents: items.map((item) => ({ scriptName: item.scriptName })) };
-  return (await dispatch("tail", event, accountId, scriptName, call, passOn, env, ctx)).outcome;
+  const cause: Cause = { trigger: "tail", event, trace: beginTrace() };
+  return (await dispatch(cause, accountId, scriptName, call, passOn, env, ctx)).outcome;
+}
+
+interface Cause {
+  trigger: "queue" | "scheduled" | "tail";
+  event: TraceEvent;
+  trace: Trace | undefined;
 }
 
 async function dispatch<Report extends HandlerReport>(
-  trigger: "queue" | "scheduled" | "tail",
-  event: TraceEvent,
+  cause: Cause,
   accountId: string,
   scriptName: string,
   call: (handlers: EventHandlers) => Promise<Report>,
@@ -111,6 +122,7 @@ async function dispatch<Report extends HandlerReport>(
   env: Env,
   ctx: ExecutionContext,
 ): Promise<{ outcome: EventOutcome; report?: Report }> {
+  const { trigger, event, trace } = cause;
   const target = await resolveScript(accountId, scriptName, env, ctx);
   const version = target && pickVersion(target);
   if (!version) return { outcome: { outcome: "scriptNotFound", wallTimeMs: 0 } };
@@ -120,6 +132,7 @@ async function dispatch<Report extends HandlerReport>(
   if (lane) {
     const invocation = describe(nextInvocationId(), trigger, target, version);
     if (invocation.observed) invocation.observed.event = event;
+    invocation.trace = trace;
     const passed = (): Promise<EventOutcome> => receive(passOn(lane));
     try {
       return {
@@ -128,7 +141,7 @@ async function dispatch<Report extends HandlerReport>(
     } catch (error) {
       if (error instanceof NoTurnError) return BUSY;
       if (error instanceof ReleasedError) {
-        return await dispatch(trigger, event, accountId, scriptName, call, passOn, env, ctx);
+        return await dispatch(cause, accountId, scriptName, call, passOn, env, ctx);
       }
       // Where it was not the worker's fault, the event was cut short and comes again.
       if (!(error instanceof LaneEndedError) || error.outcome === "internalError") throw error;
@@ -150,6 +163,7 @@ async function dispatch<Report extends HandlerReport>(
   const { isolate } = acquired;
   const invocation = newInvocation(nextInvocationId(), trigger, target, acquired, env);
   if (invocation.observed) invocation.observed.event = event;
+  invocation.trace = trace;
   const over = (error?: string): EventOutcome => ({
     outcome: invocation.outcome,
     wallTimeMs: Date.now() - invocation.startedAt,

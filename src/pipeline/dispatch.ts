@@ -10,6 +10,8 @@ import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
 import { fetchEvent } from "../observe/observed.ts";
+import { beginRequestTrace, workerContext } from "../observe/traces/invocation-trace.ts";
+import { tracing } from "../observe/traces/tracing.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { admit, left, MAX_BODY_BYTES, RefusedError, refuse } from "./admit.ts";
 import { enterDepth } from "./calls.ts";
@@ -80,6 +82,9 @@ export async function dispatchFetch(
   ctx: ExecutionContext,
   id: string = nextInvocationId(),
 ): Promise<Response> {
+  if (tracing && !entrypoint.trace) {
+    entrypoint = { ...entrypoint, trace: beginRequestTrace(request) };
+  }
   const refusal = refuse(request) ?? admit(target.accountId, version);
   if (refusal) return errorPage(refusal, request);
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
@@ -99,9 +104,10 @@ export async function dispatchFetch(
   const invocation = newInvocation(id, "fetch", target, acquired, env, entrypoint.name);
   enterDepth(invocation, entrypoint.depth);
   invocation.requestBytes = Number(request.headers.get("content-length"));
+  const trace = (invocation.trace = entrypoint.trace);
 
   try {
-    const forwarded = forwardedHeaders(limitBody(request), id, env);
+    const forwarded = forwardedHeaders(limitBody(request), id, env, trace && workerContext(trace));
     if (invocation.observed) invocation.observed.event = fetchEvent(forwarded);
     const response = await invokeFetch(isolate, invocation, entrypoint, forwarded, env, ctx);
     move();
@@ -142,6 +148,7 @@ async function fetchInLane(
   try {
     return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
   } catch (error) {
+  invocation.trace = call.entrypoint.trace;
     if (error instanceof ReleasedError) {
       return await dispatchFetch(
         withoutLane(target),
@@ -189,6 +196,7 @@ export async function dispatchRpc(
       (error: unknown) => {
         if (!(error instanceof ReleasedError)) throw error;
         return dispatchRpc(withoutLane(target), version, entrypoint, method, args, env, ctx);
+    invocation.trace = entrypoint.trace;
       },
     );
     return called.finally(() => left(target.accountId, version));
@@ -215,6 +223,7 @@ export async function dispatchRpc(
     const result = await invokeRpc(isolate, invocation, entrypoint, method, args, env, ctx);
     if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
     return result;
+  invocation.trace = entrypoint.trace;
   } catch (error) {
     failed(error, isolate, invocation, env, ctx);
     throw error;

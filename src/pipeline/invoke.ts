@@ -1,6 +1,7 @@
 import type { Env } from "../env.ts";
 import type { Isolate } from "../isolates/isolate.ts";
 import { workerOf } from "../isolates/pool.ts";
+import type { Trace } from "../observe/traces/invocation-trace.ts";
 import type { Invocation } from "./record.ts";
 import { withWallTime } from "./wall-time.ts";
 
@@ -10,6 +11,8 @@ export interface Entrypoint {
   props?: unknown;
   /** How many calls of workers led here; none if missing. */
   depth?: number;
+  /** Begun already by whoever passes the call on. */
+  trace?: Trace | undefined;
 }
 
 /** Gives the request to the worker's handler. Rejects with what it throws, or a WallTimeError. */

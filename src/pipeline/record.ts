@@ -3,6 +3,7 @@ import type { Env } from "../env.ts";
 import type { Observed } from "../observe/observed.ts";
 import { publish } from "../observe/publish.ts";
 import { meter } from "../usage/meter.ts";
+import { endTrace, type Trace } from "../observe/traces/invocation-trace.ts";
 import { reportSoon } from "../usage/report.ts";
 
 /** How an invocation ended, in workerd's words. */
@@ -46,6 +47,8 @@ export interface Invocation {
   /** Undefined: nobody wants to see more of it. */
   observed: Observed | undefined;
 }
+  /** Its place in a trace; undefined if there are no traces. */
+  trace: Trace | undefined;
 
 /** What is known of an invocation when it begins. */
 export const describe = (
@@ -70,6 +73,7 @@ export const describe = (
   outcome: "ok",
   status: null,
   requestBytes: 0,
+  trace: undefined,
   responseBytes: 0,
   observed: observe && toObserve(observe, trigger, version),
 });
@@ -103,3 +107,4 @@ export function record(invocation: Invocation, env: Env, ctx: ExecutionContext):
   if (invocation.observed) publish(invocation, invocation.observed, env, ctx);
   reportSoon(env, ctx);
 }
+  if (invocation.trace) endTrace(invocation.trace, invocation, env, ctx);

@@ -57,6 +57,8 @@ export interface StateRole {
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
   /** Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to pass on. */
   report(report: string): Promise<void>;
+  /** Has spans exported, whose number is given: a member of OTLP's `resourceSpans`, as JSON. */
+  exportSpans(resourceSpans: string, spans: number): Promise<void>;
   /**
    * Shows finished invocations, each a `TraceData` as JSON, to the sessions of `wrangler tail` of the script.
    * `missed`: how many more there were.

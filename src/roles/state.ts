@@ -15,6 +15,7 @@ import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
 import { collect, countReport } from "../observe/metrics/collect.ts";
+import { exportSpans } from "../observe/traces/export.ts";
 import { askShards } from "../observe/shards.ts";
 import { tailsOf } from "../observe/tail/tails-of.ts";
 import { storeNative } from "../triggers/native-queue.ts";
@@ -95,6 +96,10 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     if (await addUsage(this.env.CATALOG, id, usage)) countReport(parsed, this.env);
     this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));
     await saveInvocations(this.env.CATALOG, JSON.stringify(kept));
+  }
+
+  async exportSpans(resourceSpans: string, spans: number): Promise<void> {
+    exportSpans({ text: resourceSpans, spans }, this.env, this.ctx);
   }
 
   async showTraces(scriptId: string, items: string[], missed: number): Promise<void> {

@@ -2,6 +2,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { shardOf } from "../../roles/contract.ts";
 import { forward } from "../../roles/forward.ts";
+import { describeD1 } from "../../observe/traces/operations.ts";
 import { metered, type CallerProps } from "../metered.ts";
 import { GONE, type QueryOutcome, type Statement } from "./protocol.ts";
 
@@ -21,4 +22,4 @@ export class D1Binding extends WorkerEntrypoint<Env, D1Props> {
     return forward(shardOf(this.env, this.ctx, shard).query(databaseId, statements));
   }
 }
-metered(D1Binding, "d1", { query: "query" });
+metered(D1Binding, "d1", { query: "query" }, describeD1);

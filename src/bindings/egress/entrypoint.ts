@@ -3,6 +3,8 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { isAddress, isApiHost, toHostName } from "../../catalog/host.ts";
 import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
+import { tracedFetch } from "../../observe/traces/calls.ts";
+import { tracing } from "../../observe/traces/tracing.ts";
 import { countSubrequest, LoopLimitError, nextDepth, type Caller } from "../../pipeline/calls.ts";
 import { dispatchFetch } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
@@ -27,7 +29,12 @@ const SMTP_PORT = "25";
  * the worker's own isolate, so each of their hosts comes by here as well.
  */
 export class Egress extends WorkerEntrypoint<Env, Caller> {
-  override async fetch(request: Request): Promise<Response> {
+  override fetch(request: Request): Promise<Response> {
+    if (!tracing) return this.#fetch(request);
+    return tracedFetch(this.ctx.props, request, (traced) => this.#fetch(traced));
+  }
+
+  async #fetch(request: Request): Promise<Response> {
     countSubrequest(this.ctx.props);
     const url = new URL(request.url);
     const host = toHostName(url.hostname);

@@ -2,6 +2,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { stateOf } from "../../roles/contract.ts";
 import { callOnce } from "../call-once.ts";
+import { describeKv } from "../../observe/traces/operations.ts";
 import { metered, type CallerProps } from "../metered.ts";
 import type {
   FoundValue,
@@ -51,10 +52,15 @@ export class KvBinding extends WorkerEntrypoint<Env, KvProps> implements KvMetho
     return this.#call((store) => store.listKeys(options));
   }
 }
-metered(KvBinding, "kv", {
-  getValue: "get",
-  getMany: "get",
-  putValue: "put",
-  deleteKey: "delete",
-  listKeys: "list",
-});
+metered(
+  KvBinding,
+  "kv",
+  {
+    getValue: "get",
+    getMany: "get",
+    putValue: "put",
+    deleteKey: "delete",
+    listKeys: "list",
+  },
+  describeKv,
+);

@@ -101,6 +101,14 @@ export class DeadLetters {
 }
 
 /** The message as it is put into another queue. */
-export function toNew({ id, timestamp, contentType, body, orderingKey }: TakenMessage): NewMessage {
-  return { id, timestamp, contentType, body, ...(orderingKey !== undefined && { orderingKey }) };
+export function toNew(message: TakenMessage): NewMessage {
+  const { id, timestamp, contentType, body, orderingKey, trace } = message;
+  return {
+    id,
+    timestamp,
+    contentType,
+    body,
+    ...(orderingKey !== undefined && { orderingKey }),
+    ...(trace !== undefined && { trace }),
+  };
 }

@@ -219,4 +219,12 @@ const toDelivered = ({
   attempts,
   contentType,
   body,
-}: TakenMessage): DeliveredMessage => ({ id, timestamp, attempts, contentType, body });
+  trace,
+}: TakenMessage): DeliveredMessage => ({
+  id,
+  timestamp,
+  attempts,
+  contentType,
+  body,
+  ...(trace !== undefined && { trace }),
+});

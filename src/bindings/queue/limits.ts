@@ -49,7 +49,7 @@ export function checkBatch(messages: StorableMessage[], backlogBytes: number): v
 
 /** The message as it is stored. Fails if there is something wrong with it. */
 export function toStorable(
-  { body, contentType, delaySeconds, id, timestamp, orderingKey }: NewMessage,
+  { body, contentType, delaySeconds, id, timestamp, orderingKey, trace }: NewMessage,
   defaultDelaySeconds: number,
   now: number,
 ): StorableMessage {
@@ -75,6 +75,7 @@ export function toStorable(
     visibleAt: now + delay * 1000,
     ...(id !== undefined && { id }),
     ...(orderingKey !== undefined && { orderingKey }),
+    ...(trace !== undefined && { trace }),
   };
 }
 

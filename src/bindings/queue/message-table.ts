@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS messages (
   given_up INTEGER NOT NULL DEFAULT 0,
   lease TEXT,
   ordering_key TEXT,
+  trace TEXT,
   body
 );
 CREATE INDEX IF NOT EXISTS messages_unordered ON messages (visible_at, seq)
@@ -33,7 +34,7 @@ INSERT INTO totals SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM totals);
 `;
 
 const COLUMNS =
-  "seq, id, content_type, sent_at, attempts, failures, cuts, ordering_key, visible_at, body";
+  "seq, id, content_type, sent_at, attempts, failures, cuts, ordering_key, visible_at, trace, body";
 
 /** Rows removed in one piece where many must go: some milliseconds. */
 export const SLICE = 500;
@@ -48,6 +49,7 @@ type MessageRow = {
   cuts: number;
   ordering_key: string | null;
   visible_at: number | null;
+  trace: string | null;
   body: SqlStorageValue;
 };
 export type RemovedRow = {
@@ -73,6 +75,11 @@ export class MessageTable {
     this.#storage = storage;
     this.#sql = storage.sql;
     this.#sql.exec(SCHEMA);
+    // Queues of before there were traces lack it.
+    const [hasTrace] = this.#sql.exec(
+      "SELECT 1 FROM pragma_table_info('messages') WHERE name = 'trace'",
+    );
+    if (!hasTrace) this.#sql.exec("ALTER TABLE messages ADD COLUMN trace TEXT");
     const { count, bytes, last } = this.#sql
       .exec<{
         count: number;
@@ -138,12 +145,12 @@ export class MessageTable {
   }
 
   #insertOne(message: StorableMessage, now: number): boolean {
-    const { id, contentType, body, bytes, sentAt, visibleAt, orderingKey } = message;
+    const { id, contentType, body, bytes, sentAt, visibleAt, orderingKey, trace } = message;
     if (id !== undefined && this.#isHere(id)) return false;
     const seq = ++this.#lastSeq;
     this.#sql.exec(
-      `INSERT INTO messages (seq, id, content_type, bytes, sent_at, stored_at, visible_at, ordering_key, body)
-        VALUES (?, coalesce(?, lower(hex(randomblob(16)))), ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO messages (seq, id, content_type, bytes, sent_at, stored_at, visible_at, ordering_key, trace, body)
+        VALUES (?, coalesce(?, lower(hex(randomblob(16)))), ?, ?, ?, ?, ?, ?, ?, ?)`,
       seq,
       id ?? null,
       contentType,
@@ -152,6 +159,7 @@ export class MessageTable {
       now,
       visibleAt,
       orderingKey ?? null,
+      trace ?? null,
       contentType === "v8" ? null : (body as SqlStorageValue),
     );
     if (contentType === "v8") this.#storage.kv.put(cloneKey(seq), body);
@@ -210,6 +218,7 @@ export class MessageTable {
       contentType: row.content_type,
       orderingKey: row.ordering_key ?? undefined,
       body: row.content_type === "v8" ? this.#storage.kv.get(cloneKey(row.seq)) : row.body,
+      ...(row.trace !== null && { trace: row.trace }),
     };
   }
 

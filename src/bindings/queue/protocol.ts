@@ -25,6 +25,8 @@ export interface NewMessage {
    * ahead of it have been acknowledged or given up, one batch at a time.
    */
   orderingKey?: string;
+  /** The span that sends it, as `observe/traces/context.ts` writes it; missing if there is none. */
+  trace?: string;
 }
 
 /** A message as it is delivered. */
@@ -36,6 +38,8 @@ export interface DeliveredMessage {
   attempts: number;
   contentType: ContentType;
   body: Body;
+  /** The span that has sent it, if there was one. */
+  trace?: string;
 }
 
 /** What waits in a queue: stored and not acknowledged. */

@@ -11,6 +11,8 @@ export interface StorableMessage {
   sentAt: number;
   visibleAt: number;
   orderingKey?: string;
+  /** See `NewMessage`. */
+  trace?: string;
 }
 
 /** A message taken out of the store for a while. */

@@ -2,6 +2,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { stateOf } from "../../roles/contract.ts";
 import { callOnce } from "../call-once.ts";
+import { describeR2 } from "../../observe/traces/operations.ts";
 import { metered, type CallerProps } from "../metered.ts";
 import type { FoundObject, ListedObjects, ObjectFields, R2Methods, SentBody } from "./protocol.ts";
 import type { R2Store } from "./store.ts";
@@ -65,14 +66,19 @@ export class R2Binding extends WorkerEntrypoint<Env, R2Props> implements R2Metho
     return this.#call((store) => store.abortUpload(key, uploadId));
   }
 }
-metered(R2Binding, "r2", {
-  headObject: "head",
-  getObject: "get",
-  putObject: "put",
-  deleteObjects: "delete",
-  listObjects: "list",
-  createUpload: "createMultipartUpload",
-  uploadPart: "uploadPart",
-  completeUpload: "completeMultipartUpload",
-  abortUpload: "abortMultipartUpload",
-});
+metered(
+  R2Binding,
+  "r2",
+  {
+    headObject: "head",
+    getObject: "get",
+    putObject: "put",
+    deleteObjects: "delete",
+    listObjects: "list",
+    createUpload: "createMultipartUpload",
+    uploadPart: "uploadPart",
+    completeUpload: "completeMultipartUpload",
+    abortUpload: "abortMultipartUpload",
+  },
+  describeR2,
+);

@@ -1,6 +1,9 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { ScriptTarget, VersionTarget } from "../../catalog/routing.ts";
 import type { Env } from "../../env.ts";
+import { traced, tracedFetch } from "../../observe/traces/calls.ts";
+import { beginCallTrace, describeRpc, type Trace } from "../../observe/traces/invocation-trace.ts";
+import { tracing } from "../../observe/traces/tracing.ts";
 import { countSubrequest, LoopLimitError, nextDepth, type Caller } from "../../pipeline/calls.ts";
 import { dispatchFetch, dispatchRpc } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
@@ -21,7 +24,12 @@ export interface ServiceProps {
 const callMethod = Symbol("callMethod");
 
 class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
-  override async fetch(request: Request): Promise<Response> {
+  override fetch(request: Request): Promise<Response> {
+    if (!tracing) return this.#fetch(request);
+    return tracedFetch(this.ctx.props.caller, request, (traced) => this.#fetch(traced));
+  }
+
+  async #fetch(request: Request): Promise<Response> {
     const { caller } = this.ctx.props;
     countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
@@ -42,11 +50,21 @@ class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
   }
 
   /** Any other method of the bound entrypoint. */
-  async [callMethod](method: string, args: unknown[]): Promise<unknown> {
+  [callMethod](method: string, args: unknown[]): Promise<unknown> {
+    if (!tracing) return this.#call(method, args);
+    const { caller, scriptName } = this.ctx.props;
+    const name = `${scriptName}/${method}`;
+    const attributes = describeRpc(scriptName, method);
+    return traced({ caller, name, kind: "client", attributes }, (span) =>
+      this.#call(method, args, beginCallTrace(scriptName, method, span?.context)),
+    );
+  }
+
+  async #call(method: string, args: unknown[], trace?: Trace): Promise<unknown> {
     const { caller } = this.ctx.props;
     countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
-    const deeper = { ...entrypoint, depth: nextDepth(caller) };
+    const deeper = { ...entrypoint, depth: nextDepth(caller), trace };
     return dispatchRpc(target, version, deeper, method, args, this.env, this.ctx);
   }
 
