@@ -144,11 +144,11 @@ async function fetchInLane(
 ): Promise<Response> {
   const { id, target, version } = call;
   const invocation = describe(id, "fetch", target, version);
+  invocation.trace = call.entrypoint.trace;
   const pass = (): Promise<Response> => passOn(lane, call, forwardedHeaders(request, id, env));
   try {
     return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
   } catch (error) {
-  invocation.trace = call.entrypoint.trace;
     if (error instanceof ReleasedError) {
       return await dispatchFetch(
         withoutLane(target),
@@ -192,11 +192,11 @@ export async function dispatchRpc(
   if (lane) {
     const pass = (): Promise<unknown> => lane.callMethod(target, version, entrypoint, method, args);
     const invocation = describe(nextInvocationId(), "rpc", target, version);
+    invocation.trace = entrypoint.trace;
     const called = inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx).catch(
       (error: unknown) => {
         if (!(error instanceof ReleasedError)) throw error;
         return dispatchRpc(withoutLane(target), version, entrypoint, method, args, env, ctx);
-    invocation.trace = entrypoint.trace;
       },
     );
     return called.finally(() => left(target.accountId, version));
@@ -219,11 +219,11 @@ export async function dispatchRpc(
   );
   enterDepth(invocation, entrypoint.depth);
   if (invocation.observed) invocation.observed.event = { rpcMethod: method };
+  invocation.trace = entrypoint.trace;
   try {
     const result = await invokeRpc(isolate, invocation, entrypoint, method, args, env, ctx);
     if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);
     return result;
-  invocation.trace = entrypoint.trace;
   } catch (error) {
     failed(error, isolate, invocation, env, ctx);
     throw error;

@@ -2,8 +2,8 @@ import type { Observe, ScriptTarget, VersionTarget } from "../catalog/routing.ts
 import type { Env } from "../env.ts";
 import type { Observed } from "../observe/observed.ts";
 import { publish } from "../observe/publish.ts";
-import { meter } from "../usage/meter.ts";
 import { endTrace, type Trace } from "../observe/traces/invocation-trace.ts";
+import { meter } from "../usage/meter.ts";
 import { reportSoon } from "../usage/report.ts";
 
 /** How an invocation ended, in workerd's words. */
@@ -46,9 +46,9 @@ export interface Invocation {
   responseBytes: number;
   /** Undefined: nobody wants to see more of it. */
   observed: Observed | undefined;
-}
   /** Its place in a trace; undefined if there are no traces. */
   trace: Trace | undefined;
+}
 
 /** What is known of an invocation when it begins. */
 export const describe = (
@@ -72,8 +72,8 @@ export const describe = (
   startKind,
   outcome: "ok",
   status: null,
-  requestBytes: 0,
   trace: undefined,
+  requestBytes: 0,
   responseBytes: 0,
   observed: observe && toObserve(observe, trigger, version),
 });
@@ -105,6 +105,6 @@ function toObserve(
 export function record(invocation: Invocation, env: Env, ctx: ExecutionContext): void {
   meter(invocation);
   if (invocation.observed) publish(invocation, invocation.observed, env, ctx);
+  if (invocation.trace) endTrace(invocation.trace, invocation, env, ctx);
   reportSoon(env, ctx);
 }
-  if (invocation.trace) endTrace(invocation.trace, invocation, env, ctx);
