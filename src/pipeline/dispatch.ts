@@ -2,7 +2,7 @@
  * The way of an HTTP request: resolve → admit → acquire → invoke → record. This file only joins the
  * steps; each is a file of its own beside it.
  */
-import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
+import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import type { LaneRole } from "../roles/contract.ts";
 import type { Isolate } from "../isolates/isolate.ts";
@@ -13,7 +13,7 @@ import { fetchEvent } from "../observe/observed.ts";
 import { beginRequestTrace, workerContext } from "../observe/traces/invocation-trace.ts";
 import { tracing } from "../observe/traces/tracing.ts";
 import { acquire, type Acquired } from "./acquire.ts";
-import { admit, left, MAX_BODY_BYTES, RefusedError, refuse } from "./admit.ts";
+import { admit, bodyBytes, left, MAX_BODY_BYTES, RefusedError, refuse } from "./admit.ts";
 import { enterDepth } from "./calls.ts";
 import { errorPage, type PageError } from "./error-page.ts";
 import * as errors from "./errors.ts";
@@ -50,15 +50,26 @@ export interface Location {
 }
 
 /** An HTTP request from outside, to whatever worker its address belongs to. */
-export async function dispatchRequest(
+export function dispatchRequest(
   request: Request,
   location: Location,
   env: Env,
   ctx: ExecutionContext,
-): Promise<Response> {
+): Response | Promise<Response> {
   const found = resolveHost(location.host, env, ctx);
   // Awaiting what is at hand would cost a turn of the event loop on every request.
-  const table = found instanceof Promise ? await found.catch(unavailable) : found;
+  return found instanceof Promise
+    ? found.catch(unavailable).then((table) => dispatchTo(table, request, location, env, ctx))
+    : dispatchTo(found, request, location, env, ctx);
+}
+
+function dispatchTo(
+  table: HostTable | undefined | "unavailable",
+  request: Request,
+  location: Location,
+  env: Env,
+  ctx: ExecutionContext,
+): Response | Promise<Response> {
   if (table === "unavailable") return errorPage(errors.stateUnavailable, request);
   if (!table) return errorPage(errors.hostUnknown(env.MAYFLY_DOMAIN, env.MAYFLY_PORT), request);
   const target = matchRoute(table, location.scheme, location.pathAndQuery);
@@ -103,7 +114,7 @@ export async function dispatchFetch(
   const { isolate } = acquired;
   const invocation = newInvocation(id, "fetch", target, acquired, env, entrypoint.name);
   enterDepth(invocation, entrypoint.depth);
-  invocation.requestBytes = Number(request.headers.get("content-length"));
+  invocation.requestBytes = bodyBytes(request);
   const trace = (invocation.trace = entrypoint.trace);
 
   try {
@@ -113,11 +124,13 @@ export async function dispatchFetch(
     move();
     nextMoment();
     invocation.status = response.status;
-    invocation.responseBytes = (response.body && knownLength(response.body)) ?? 0;
+    const { body } = response;
+    const length = body ? knownLength(body) : 0;
+    invocation.responseBytes = length ?? 0;
     // Where no tail sees the end the dispatcher must.
     return hasTail(isolate, env)
       ? response
-      : trackBody(response, () => end(invocation, isolate, env, ctx), ctx);
+      : trackBody(response, body, length, () => end(invocation, isolate, env, ctx), ctx);
   } catch (error) {
     const page = failed(error, isolate, invocation, env, ctx);
     return errorPage(page, request);

@@ -20,12 +20,17 @@ export function knownLength(body: ReadableStream): number | undefined {
 }
 
 /**
- * Calls `done` when the response's body has left the isolate: at once for small bodies, after the
- * last byte for streams, and also when the client goes away. Returns the response to pass on.
+ * Calls `done` when the response's body, of the length that `knownLength` says, has left the isolate: at once
+ * for small bodies, after the last byte for streams, and also when the client goes away. Returns the response
+ * to pass on.
  */
-export function trackBody(response: Response, done: () => void, ctx: ExecutionContext): Response {
-  const { body } = response;
-  const length = body ? knownLength(body) : 0;
+export function trackBody(
+  response: Response,
+  body: ReadableStream | null,
+  length: number | undefined,
+  done: () => void,
+  ctx: ExecutionContext,
+): Response {
   if (!body || (length !== undefined && length <= SMALL_BODY_BYTES)) {
     done();
     return response;
