@@ -1,6 +1,7 @@
 import { traced, type CallSpan } from "../observe/traces/calls.ts";
 import type { Describe } from "../observe/traces/operations.ts";
 import { tracing } from "../observe/traces/tracing.ts";
+import { histogram, timed, type Histogram } from "../observe/metrics/counters.ts";
 import type { Caller } from "../pipeline/calls.ts";
 import { usageOfCaller } from "../pipeline/calls.ts";
 
@@ -18,6 +19,12 @@ interface Metered<Props> {
   span?: CallSpan | undefined;
 }
 
+/** The method, with the time measured that it takes. */
+const timedMethod = (method: Method, calls: Histogram): Method =>
+  function (this: unknown, ...args): unknown {
+    return timed(calls, method.apply(this, args) as Promise<unknown>);
+  };
+
 /**
  * Has calls of the entrypoint's methods counted as operations, such as `kv.get`, of the worker that makes
  * them, and have spans. `names` says what each is called; those without a name are not counted.
@@ -28,9 +35,12 @@ export function metered<Props extends CallerProps>(
   names: Record<string, string>,
   describe: Describe<Props>,
 ): void {
+  // Only databases are elsewhere.
+  const role = kind === "d1" ? "shard" : "state";
+  const calls = histogram(`mayfly_${role}_call_duration_seconds`, { call: kind });
   const methods = Entrypoint.prototype as Record<string, Method>;
   for (const [method, name] of Object.entries(names)) {
-    const own = methods[method] as Method;
+    const own = timedMethod(methods[method] as Method, calls);
     const operation = `${kind}.${name}`;
     methods[method] = function (this: Metered<Props>, ...args): unknown {
       const { operations } = usageOfCaller(this.ctx.props.caller);

@@ -144,7 +144,7 @@ async function send(
     };
   });
   try {
-    const backlog = await queueObject(c.env, queue.id).send(complete);
+    const backlog = await queueObject(c.env, queue.id).send(complete, "api");
     return success({ metadata: { metrics: toMetrics(backlog) } });
   } catch (error) {
     const refused = error instanceof Error && /^(.*) \((\d{5})\)$/s.exec(error.message);

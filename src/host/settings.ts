@@ -43,6 +43,8 @@ export interface Settings {
   memoryMb: number;
   /** What requests in flight are given when their executor ends, in milliseconds. */
   drainMs: number;
+  /** How many scripts, and how many queues, have series of their own in the metrics. */
+  metricsSeries: number;
   /** Undefined: no traces are made. */
   traces: TraceSettings | undefined;
 }
@@ -140,6 +142,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       },
       `a whole number from 0 to ${MAX_DRAIN_SECONDS}`,
     ),
+    metricsSeries: read(
+      "MAYFLY_METRICS_SERIES",
+      200,
+      (text) => parseNumber(text, 0, MAX_METRICS_SERIES),
+      `a whole number from 0 to ${MAX_METRICS_SERIES}`,
+    ),
     traces: readTraceSettings(env),
   };
 }
@@ -162,6 +170,8 @@ const MAX_QUERY_MS = 300_000;
 const MIN_CPU_MS = 250;
 const MAX_CPU_MS = 300_000;
 const MAX_DRAIN_SECONDS = 900;
+/** A script has some fifty series or more. */
+const MAX_METRICS_SERIES = 10_000;
 // A few large requests at once soon take less. A quarter more than the maximum still leaves room in the
 // 4 GiB in which the engine keeps all heaps of a process.
 const MIN_MEMORY_MB = 128;

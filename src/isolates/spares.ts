@@ -6,6 +6,7 @@
  * load that is too much, spares would only take from the requests what they give back later.
  */
 import type { Env } from "../env.ts";
+import { histogram, timed } from "../observe/metrics/counters.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, takeOff } from "../pipeline/flight-recorder.ts";
 import {
@@ -28,6 +29,7 @@ let refilledAt = 0;
 // Starting an isolate stops everything else for milliseconds: first the response must be out.
 const REFILL_DELAY_MS = 2;
 const REFILLER_GONE_MS = 5_000;
+const startTimes = histogram("mayfly_isolate_start_duration_seconds");
 // Versions that may lack spares, in the order in which they were called.
 const wanting = new Set<VersionPool>();
 
@@ -96,7 +98,7 @@ async function startSpare(pool: VersionPool, env: Env, ctx: ExecutionContext): P
   pool.starting++;
   takeOff(isolate, pool.version.scriptId, cpuLimitOf(pool.version, env));
   try {
-    await controlOf(workerOf(isolate, env, ctx)).ready();
+    await timed(startTimes, controlOf(workerOf(isolate, env, ctx)).ready());
     pool.spares.push(isolate);
   } catch {
     // The request that starts one for itself will tell its caller and the log why.

@@ -9,6 +9,7 @@ import type { Isolate } from "../isolates/isolate.ts";
 import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
+import { countErrorAnswer } from "../observe/metrics/error-answers.ts";
 import { fetchEvent } from "../observe/observed.ts";
 import { beginRequestTrace, workerContext } from "../observe/traces/invocation-trace.ts";
 import { tracing } from "../observe/traces/tracing.ts";
@@ -200,7 +201,10 @@ export async function dispatchRpc(
 ): Promise<unknown> {
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
   const refusal = admit(target.accountId, version);
-  if (refusal) throw new RefusedError(refusal);
+  if (refusal) {
+    countErrorAnswer("rpc", refusal);
+    throw new RefusedError(refusal);
+  }
   const lane = laneOf(target, version, env);
   if (lane) {
     const pass = (): Promise<unknown> => lane.callMethod(target, version, entrypoint, method, args);
@@ -219,6 +223,7 @@ export async function dispatchRpc(
     acquired = acquire(version, true, env, ctx);
   } catch (error) {
     left(target.accountId, version);
+    if (error instanceof NoCapacityError) countErrorAnswer("rpc", errors.noCapacity);
     throw error;
   }
   const { isolate } = acquired;

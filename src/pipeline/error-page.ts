@@ -1,3 +1,5 @@
+import { countErrorAnswer } from "../observe/metrics/error-answers.ts";
+
 /** What a caller is told instead of a worker's answer: never a stack, always a stable code. */
 export interface PageError {
   status: number;
@@ -12,6 +14,7 @@ export interface PageError {
 
 /** HTML for browsers, JSON for those that ask for it, else one line of text. */
 export function errorPage(error: PageError, request: Request): Response {
+  countErrorAnswer("fetch", error);
   const { status, code, title, detail, invocationId, retryAfterSeconds } = error;
   const accept = request.headers.get("accept") ?? "";
   const headers = new Headers({ "cache-control": "no-store", "mayfly-error": code });

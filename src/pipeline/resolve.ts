@@ -2,6 +2,7 @@ import type { EgressRules } from "../bindings/egress/rules.ts";
 import { pickRoute } from "../catalog/route-pattern.ts";
 import type { HostTable, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
+import { histogram, timed } from "../observe/metrics/counters.ts";
 import { askState } from "../roles/ask-state.ts";
 import { stateOf } from "../roles/contract.ts";
 
@@ -11,6 +12,8 @@ const FRESH_MS = { workerd: 30_000, edge: 1_000 } as const;
 const STALE_MS = 60_000;
 // Unknown hosts are remembered too, so the number is bounded.
 const MAX_REMEMBERED = 20_000;
+
+const calls = histogram("mayfly_state_call_duration_seconds", { call: "resolve" });
 
 interface Remembered<T> {
   value: T;
@@ -90,7 +93,7 @@ async function learn<T>(
   let asked = epoch;
   const ask = (): Promise<T> => {
     asked = epoch;
-    return lookUp();
+    return timed(calls, lookUp());
   };
   const value = await askState(ask, () => {
     const remembered = memory.get(key);

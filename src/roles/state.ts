@@ -77,7 +77,7 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
   }
 
   async enqueue(queueId: string, messages: NewMessage[]): Promise<boolean> {
-    return enqueue(this.env, queueId, messages);
+    return enqueue(this.env, queueId, messages, "database");
   }
 
   async metrics(token: string): Promise<string | undefined> {

@@ -63,7 +63,7 @@ export async function storeNative(
   )
     .bind(env.MAYFLY_SUBDOMAIN, queueName)
     .first<string>("id");
-  return queueId !== null && enqueue(env, queueId, messages);
+  return queueId !== null && enqueue(env, queueId, messages, "native");
 }
 
 async function toNewMessage({ id, timestamp, body }: Message): Promise<NewMessage> {

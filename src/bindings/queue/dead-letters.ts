@@ -96,7 +96,7 @@ export class DeadLetters {
     const target = await findQueue(this.#env.CATALOG, accountId, name);
     // Into itself it would only be found to be there.
     if (!target || target.id === ownId) return false;
-    return queueObject(this.#env, target.id).enqueue(messages.map(toNew));
+    return queueObject(this.#env, target.id).enqueue(messages.map(toNew), "deadLetter");
   }
 }
 

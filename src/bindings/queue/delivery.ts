@@ -4,6 +4,7 @@ import { log } from "../../observe/log.ts";
 import { executorOf } from "../../roles/contract.ts";
 import type { QueueOutcome } from "../../roles/events.ts";
 import { receive } from "../../roles/forward.ts";
+import { batchesWith, settledAs } from "./counters.ts";
 import { visibleAfter } from "./limits.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { BatchResult, DeliveredMessage, RetryAction } from "./protocol.ts";
@@ -132,6 +133,7 @@ export class Delivery {
       this.#batches--;
       this.#messagesOut -= messages.length;
     }
+    batchesWith(outcome?.outcome ?? "cutShort").value++;
     this.#settle(consumer, messages, outcome);
     this.#settled();
   }
@@ -188,6 +190,9 @@ export class Delivery {
       else retried.push({ seq, ...fate });
     }
     this.#store.settle(acked, retried, givenUp, windowOf(consumer));
+    settledAs("acknowledged").value += acked.length;
+    settledAs("retried").value += retried.length;
+    settledAs("givenUp").value += givenUp.length;
     return acked.length;
   }
 

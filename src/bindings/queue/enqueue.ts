@@ -1,6 +1,7 @@
 import { recentQueue, type Queue } from "../../catalog/queues.ts";
 import type { Env } from "../../env.ts";
 import { forward } from "../../roles/forward.ts";
+import type { MessageSource } from "./counters.ts";
 import type { QueueObject } from "./object.ts";
 import type { Backlog, NewMessage } from "./protocol.ts";
 
@@ -16,7 +17,7 @@ export async function sendMessages(
   messages: NewMessage[],
 ): Promise<Backlog> {
   const queue = await existing(env, accountId, queueName);
-  return forward<Backlog>(queueObject(env, queue.id).send(messages));
+  return forward<Backlog>(queueObject(env, queue.id).send(messages, "binding"));
 }
 
 /** See `StateRole.queueBacklog`. */
@@ -26,8 +27,13 @@ export async function backlogOf(env: Env, accountId: string, queueName: string):
 }
 
 /** See `StateRole.enqueue`. */
-export async function enqueue(env: Env, queueId: string, messages: NewMessage[]): Promise<boolean> {
-  return queueObject(env, queueId).enqueue(messages);
+export async function enqueue(
+  env: Env,
+  queueId: string,
+  messages: NewMessage[],
+  source: MessageSource,
+): Promise<boolean> {
+  return queueObject(env, queueId).enqueue(messages, source);
 }
 
 async function existing(env: Env, accountId: string, queueName: string): Promise<Queue> {

@@ -1,6 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
+import { keepBacklog } from "../../observe/metrics/backlogs.ts";
+import { sentBy, settledAs, type MessageSource } from "./counters.ts";
 import { DeadLetters, toNew, TRANSFER_COUNT } from "./dead-letters.ts";
 import { Delivery } from "./delivery.ts";
 import { queueObject } from "./enqueue.ts";
@@ -56,22 +58,22 @@ export class QueueObject extends DurableObject<Env> {
   }
 
   /** See `StateRole.sendMessages`. */
-  async send(messages: NewMessage[]): Promise<Backlog> {
+  async send(messages: NewMessage[], source: MessageSource): Promise<Backlog> {
     const setup = await this.#existing();
-    this.#insert(setup, messages, (storable) => checkBatch(storable, this.#store.bytes));
+    this.#insert(setup, messages, source, (storable) => checkBatch(storable, this.#store.bytes));
     return this.#store.backlog();
   }
 
   /** See `StateRole.enqueue`. */
-  async enqueue(messages: NewMessage[]): Promise<boolean> {
+  async enqueue(messages: NewMessage[], source: MessageSource): Promise<boolean> {
     const setup = await this.#setup.get();
-    if (setup) this.#insert(setup, messages);
+    if (setup) this.#insert(setup, messages, source);
     return setup !== undefined;
   }
 
   async backlog(): Promise<Backlog> {
     await this.#existing();
-    return this.#store.backlog();
+    return this.#keepBacklog();
   }
 
   /** The catalog's record of the queue or of its consumer has changed. */
@@ -122,12 +124,17 @@ export class QueueObject extends DurableObject<Env> {
         return { seq, failures: failures + 1, visibleAt: visibleAfter(now, delaySeconds) };
       }),
     );
+    const again = failed.filter(({ failures }) => failures <= max_retries);
+    const givenUp = failed.filter(({ failures }) => failures > max_retries);
     this.#store.settle(
       acked.map(({ seq }) => seq),
-      failed.filter(({ failures }) => failures <= max_retries),
-      failed.filter(({ failures }) => failures > max_retries).map(({ seq }) => seq),
+      again,
+      givenUp.map(({ seq }) => seq),
       windowOf(consumer),
     );
+    settledAs("acknowledged").value += acked.length;
+    settledAs("retried").value += again.length;
+    settledAs("givenUp").value += givenUp.length;
     this.#look();
     return { ackCount: acked.length, retryCount: failed.length, warnings };
   }
@@ -143,6 +150,7 @@ export class QueueObject extends DurableObject<Env> {
   async destroy(): Promise<void> {
     this.#setup.current = undefined;
     this.#store.close();
+    keepBacklog(this.ctx.id.name ?? "", undefined);
     await this.ctx.storage.deleteAll();
   }
 
@@ -163,7 +171,7 @@ export class QueueObject extends DurableObject<Env> {
       const seqs = messages.map(({ seq }) => seq);
       let accepted = false;
       try {
-        accepted = await queueObject(this.env, toQueueId).enqueue(messages.map(toNew));
+        accepted = await queueObject(this.env, toQueueId).enqueue(messages.map(toNew), "redrive");
       } finally {
         if (accepted) this.#store.settle(seqs, [], [], window);
         else this.#store.putBack(seqs, window);
@@ -197,13 +205,16 @@ export class QueueObject extends DurableObject<Env> {
   #insert(
     { queue, consumer }: QueueSetup,
     messages: NewMessage[],
+    source: MessageSource,
     check?: (messages: StorableMessage[]) => void,
   ): void {
     const now = Date.now();
     const { delivery_delay } = queue.settings;
     const storable = messages.map((message) => toStorable(message, delivery_delay, now));
     check?.(storable);
+    const before = this.#store.count;
     this.#store.insert(storable, now, windowOf(consumer));
+    sentBy(source).value += this.#store.count - before;
     this.#look();
   }
 
@@ -218,8 +229,18 @@ export class QueueObject extends DurableObject<Env> {
     this.#store.endLeases(now, consumer?.settings.max_retries ?? Infinity, windowOf(consumer));
     const deliverAt = this.#delivery.startReady(setup, now);
     const hasGivenUp = this.#store.hasGivenUp;
-    if (hasGivenUp) this.ctx.waitUntil(this.#deadLetters.bury(setup));
+    if (hasGivenUp) {
+      this.ctx.waitUntil(this.#deadLetters.bury(setup).then(() => this.#keepBacklog()));
+    }
+    this.#keepBacklog();
     this.#schedule(setup, now, deliverAt, hasGivenUp ? this.#deadLetters.nextDue(now) : undefined);
+  }
+
+  /** For the metrics. */
+  #keepBacklog(): Backlog {
+    const backlog = this.#store.backlog();
+    keepBacklog(this.ctx.id.name ?? "", backlog);
+    return backlog;
   }
 
   #dropExpired({ queue, consumer }: QueueSetup, now: number): void {
@@ -228,6 +249,7 @@ export class QueueObject extends DurableObject<Env> {
     const storedBefore = now - queue.settings.message_retention_period * 1000;
     const count = this.#store.expire(storedBefore, windowOf(consumer));
     if (count === 0) return;
+    settledAs("expired").value += count;
     // There may be more.
     this.#expiredAt = 0;
     const reason = "message_retention_period is over";

@@ -20,10 +20,9 @@ const usageTotals = new UsageTotals();
 const counted: SeriesValues = {};
 
 /** Adds what an executor has reported; to be called once for each report. */
-export function countReport({ usage, counted: series, kept }: Report, env: Env): void {
+export function countReport({ usage, counted: series }: Report, env: Env): void {
   usageTotals.add(usage, maxOf(env));
   if (series) addSeries(counted, series);
-  addValue(counted, "mayfly_logs_kept_total", "", kept.length);
 }
 
 /**

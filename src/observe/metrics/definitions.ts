@@ -32,7 +32,7 @@ export const METRICS = {
   mayfly_response_bytes_total: { type: "counter", help: "Bytes of response bodies." },
   mayfly_error_answers_total: {
     type: "counter",
-    help: "Requests and calls that got an error of the platform's in place of a worker's answer.",
+    help: "Answers of the platform in place of a worker's.",
   },
   mayfly_invocations_in_flight: { type: "gauge", help: "Invocations that have not ended." },
   mayfly_isolates: { type: "gauge", help: "Isolates." },

@@ -4,16 +4,8 @@ import { listOldestQueues, type Queue } from "../../catalog/queues.ts";
 import type { Env } from "../../env.ts";
 import { receive } from "../../roles/forward.ts";
 import { log } from "../log.ts";
+import { backlogs } from "./backlogs.ts";
 import { addValue, toText, type Labels, type SeriesValues } from "./series.ts";
-
-// Of the queues whose objects have been at work in this process. An object with messages always has.
-const known = new Map<string, Backlog>();
-
-/** Keeps what waits in a queue; undefined if the queue is gone. */
-export function keepBacklog(queueId: string, backlog: Backlog | undefined): void {
-  if (backlog) known.set(queueId, backlog);
-  else known.delete(queueId);
-}
 
 /**
  * The backlogs of the account's queues, or of all. The oldest queues have series of their own, so many of
@@ -30,14 +22,14 @@ export async function queueSeries(
   await Promise.all(
     queues.map(async (queue) => {
       if (accountId !== undefined && accountId !== queue.accountId) return;
-      const backlog = known.get(queue.id) ?? (await ask(env, queue));
+      const backlog = backlogs.get(queue.id) ?? (await ask(env, queue));
       if (!backlog) return;
       addBacklogs(series, { account: nameOf(queue.accountId), queue: queue.name }, [backlog]);
     }),
   );
   if (accountId !== undefined) return series;
   const own = new Set(queues.map(({ id }) => id));
-  const others = [...known].filter(([id]) => !own.has(id)).map(([, backlog]) => backlog);
+  const others = [...backlogs].filter(([id]) => !own.has(id)).map(([, backlog]) => backlog);
   if (others.length > 0) addBacklogs(series, { queue: "other" }, others);
   return series;
 }

@@ -190,6 +190,7 @@ export class BucketObject extends DurableObject<Env> {
           this.env,
           queueId,
           messages.map(({ id, body, timestamp }) => ({ id, body, timestamp, contentType: "json" })),
+          "bucket",
         );
         if (!known) log("warn", "notifications_dropped", { queueId, count: messages.length });
         this.#journal.removeMessages(queueId, messages);

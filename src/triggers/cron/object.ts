@@ -6,6 +6,7 @@ import {
 } from "../../catalog/schedules.ts";
 import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
+import { counter, countersBy, histogram } from "../../observe/metrics/counters.ts";
 import { executorOf } from "../../roles/contract.ts";
 import type { EventOutcome } from "../../roles/events.ts";
 import { receive } from "../../roles/forward.ts";
@@ -32,6 +33,14 @@ const HEARTBEAT_MS = 10_000;
 // Crons looked at before others get their turn: some 20 ms of work, and one write to the disk.
 const BATCH_SIZE = 200;
 
+const lateness = histogram("mayfly_cron_lateness_seconds");
+const missed = counter("mayfly_cron_slots_missed_total");
+const caughtUp = counter("mayfly_cron_slots_caught_up_total");
+const runsWith = countersBy(
+  "mayfly_events_total",
+  (outcome: EventOutcome["outcome"] | "cutShort") => ({ source: "cron", outcome }),
+);
+
 /**
  * All schedules, in one object. Its table of crons follows the catalog; each slot becomes a row in the
  * table of runs, in the transaction that moves the cron on to its next slot, and the row outlives every
@@ -46,6 +55,8 @@ export class SchedulerObject extends DurableObject<Env> {
   // How many runs are under way, by script.
   readonly #running = new Map<string, number>();
   #runningCount = 0;
+  // Runs that are not begun on account of their slot.
+  readonly #outOfTurn = new Set<number>();
   #refreshing: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -97,6 +108,8 @@ export class SchedulerObject extends DurableObject<Env> {
     if (run && run.endedAt === undefined) return undefined;
     if (run) this.#store.deleteRun(run.id);
     this.#store.addRun(known, scheduledTime, false, Date.now());
+    const added = this.#store.findRun(scriptId, cron, scheduledTime);
+    if (added) this.#outOfTurn.add(added.id);
     await this.#proceed();
     return this.#store.findRun(scriptId, cron, scheduledTime);
   }
@@ -142,8 +155,12 @@ export class SchedulerObject extends DurableObject<Env> {
     try {
       const { slot, nextAt } = toStep(parseCron(cron.cron), cron.nextAt, now, cron.catchUp);
       // Without room for its runs a worker misses slots, too, and they must not pile up.
-      if (cron.catchUp !== "all") this.#store.passOverRuns(cron, now);
-      if (slot !== undefined) this.#store.addRun(cron, slot, isMissed(slot, now), now);
+      if (cron.catchUp !== "all") missed.value += this.#store.passOverRuns(cron, now);
+      if (isMissed(cron.nextAt, now)) missed.value++;
+      if (slot !== undefined) {
+        this.#store.addRun(cron, slot, isMissed(slot, now), now);
+        if (isMissed(slot, now)) caughtUp.value++;
+      }
       this.#store.setNextAt(cron, nextAt);
     } catch (error) {
       // What was taken once is no longer understood. It must not keep the others from their turn.
@@ -157,7 +174,11 @@ export class SchedulerObject extends DurableObject<Env> {
     this.#waiting = this.#waiting.filter((run) => {
       const ofScript = this.#running.get(run.scriptId) ?? 0;
       if (this.#runningCount >= MAX_RUNNING || ofScript >= MAX_RUNNING_PER_SCRIPT) return true;
-      if (!this.#store.beginRun(run.id, Date.now())) return false;
+      const now = Date.now();
+      if (!this.#store.beginRun(run.id, now)) return false;
+      if (!this.#outOfTurn.delete(run.id) && run.tries === 0) {
+        lateness.observe(now - run.scheduledTime);
+      }
       this.#running.set(run.scriptId, ofScript + 1);
       this.#runningCount++;
       this.ctx.waitUntil(this.#run(run));
@@ -180,6 +201,7 @@ export class SchedulerObject extends DurableObject<Env> {
     if (ofScript > 0) this.#running.set(run.scriptId, ofScript);
     else this.#running.delete(run.scriptId);
     this.#runningCount--;
+    runsWith(ended?.outcome ?? "cutShort").value++;
     if (!ended) this.#repeat(run);
     else if (ended.outcome === "busy") this.#postpone(run);
     else this.#store.endRun(run, Date.now(), ended.outcome, ended.error, KEPT_RUNS);

@@ -115,16 +115,18 @@ export class CronStore {
     );
   }
 
-  /** The cron's runs that have not begun yet are over. */
-  passOverRuns({ scriptId, cron }: ScheduledCron, now: number): void {
-    this.#sql.exec(
+  /** The cron's runs that have not begun yet are over; how many. */
+  passOverRuns({ scriptId, cron }: ScheduledCron, now: number): number {
+    const passedOver = this.#sql.exec(
       `UPDATE runs SET due_at = NULL, ended_at = ?, outcome = 'canceled',
          error = 'Not begun before the next slot came'
-       WHERE script_id = ? AND cron = ? AND ended_at IS NULL AND due_at IS NOT NULL AND tries = 0`,
+       WHERE script_id = ? AND cron = ? AND ended_at IS NULL AND due_at IS NOT NULL AND tries = 0
+       RETURNING id`,
       now,
       scriptId,
       cron,
     );
+    return passedOver.toArray().length;
   }
 
   hasCron(scriptId: string, cron: string): boolean {
