@@ -11,7 +11,7 @@ export function logFailure(
   const exception = {
     name,
     message,
-    ...(mayflyStack && { stack: mayflyStack }),
+    ...(mayflyStack && { stack: ownFrames(mayflyStack) }),
     timestamp: Date.now(),
   };
   observed?.exceptions.push(exception);
@@ -26,6 +26,14 @@ export function logFailure(
     stack: mayflyStack,
   });
 }
+
+// As the runtime gives them to tails: without what is the name and the message. What the platform has put
+// around the user's code is nobody's concern.
+const ownFrames = (stack: string): string =>
+  stack
+    .split("\n")
+    .filter((line) => /^\s+at /.test(line) && !line.includes("__mayfly/"))
+    .join("\n");
 
 /** Writes one line of JSON to the process's log: `level`, `event` and what else is known. */
 export function log(

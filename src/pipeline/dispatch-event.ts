@@ -30,6 +30,7 @@ import { acquire, type Acquired } from "./acquire.ts";
 import { failed, newInvocation } from "./dispatch.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { inTurn, laneOf, LaneEndedError, NoTurnError, ReleasedError } from "./lanes.ts";
+import { nameFor } from "./method-name.ts";
 import { describe, type Invocation } from "./record.ts";
 import { pickVersion, resolveScript } from "./resolve.ts";
 import { arrive } from "./turns.ts";
@@ -42,10 +43,10 @@ const LANE_WAIT_MS = 30_000;
 /** There is no room for the event now: it goes back to where it came from, and comes again. */
 const BUSY = { outcome: { outcome: "busy", wallTimeMs: 0 } } as const;
 
-// The tail of an isolate that works on several events tells them apart by the names of methods.
+// Entrypoints have the methods of their class, which the types of stubs cannot say.
 const asCalledFor = ({ id }: Invocation, handlers: Fetcher): EventHandlers =>
   new Proxy(handlers as unknown as Record<string, unknown>, {
-    get: (methods, name: string) => methods[`${name} ${id}`],
+    get: (methods, method: string) => methods[nameFor(method, id)],
   }) as unknown as EventHandlers;
 
 /** A batch of messages, to the script's `queue()` handler. */

@@ -156,10 +156,14 @@ async function fetchInLane(
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
-  const { id, target, version } = call;
-  const invocation = describe(id, "fetch", target, version);
-  invocation.trace = call.entrypoint.trace;
-  const pass = (): Promise<Response> => passOn(lane, call, forwardedHeaders(request, id, env));
+  const { id, target, version, entrypoint } = call;
+  const invocation = describe(id, "fetch", target, version, "cold", entrypoint.name);
+  invocation.trace = entrypoint.trace;
+  const pass = (): Promise<Response> => {
+    const forwarded = forwardedHeaders(request, id, env);
+    if (invocation.observed) invocation.observed.event = fetchEvent(forwarded);
+    return passOn(lane, call, forwarded);
+  };
   try {
     return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
   } catch (error) {
@@ -168,7 +172,7 @@ async function fetchInLane(
         withoutLane(target),
         version,
         request,
-        call.entrypoint,
+        entrypoint,
         env,
         ctx,
         id,
@@ -208,7 +212,9 @@ export async function dispatchRpc(
   const lane = laneOf(target, version, env);
   if (lane) {
     const pass = (): Promise<unknown> => lane.callMethod(target, version, entrypoint, method, args);
-    const invocation = describe(nextInvocationId(), "rpc", target, version);
+    const { name } = entrypoint;
+    const invocation = describe(nextInvocationId(), "rpc", target, version, "cold", name);
+    if (invocation.observed) invocation.observed.event = { rpcMethod: method };
     invocation.trace = entrypoint.trace;
     const called = inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx).catch(
       (error: unknown) => {
@@ -244,6 +250,8 @@ export async function dispatchRpc(
     return result;
   } catch (error) {
     failed(error, isolate, invocation, env, ctx);
+    // It was for the log: the caller is another worker.
+    if (error instanceof Error) delete (error as { mayflyStack?: string }).mayflyStack;
     throw error;
   } finally {
     answered(invocation);

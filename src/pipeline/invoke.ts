@@ -2,6 +2,7 @@ import type { Env } from "../env.ts";
 import type { Isolate } from "../isolates/isolate.ts";
 import { workerOf } from "../isolates/pool.ts";
 import type { Trace } from "../observe/traces/invocation-trace.ts";
+import { nameFor } from "./method-name.ts";
 import type { Invocation } from "./record.ts";
 import { withWallTime } from "./wall-time.ts";
 
@@ -42,7 +43,8 @@ export function invokeRpc(
     string,
     (...args: unknown[]) => Promise<unknown>
   >;
-  const call = worker[method]?.(...args);
+  const name = isolate.kind === "tracked" ? nameFor(method, invocation.id) : method;
+  const call = worker[name]?.(...args);
   return withWallTime(Promise.resolve(call), invocation, isolate.version.wallTimeMs);
 }
 

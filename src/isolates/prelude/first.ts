@@ -1,6 +1,9 @@
 // Runs before the user's modules and takes the runtime's own functions: whatever the user puts in their
 // place later must not keep the platform from ending the isolate.
 import { waitUntil } from "cloudflare:workers";
+import { answerByNamesWithIds } from "./calls/called-for.ts";
+
+answerByNamesWithIds();
 
 const { defineProperty } = Object;
 const OwnPromise = Promise;

@@ -2,6 +2,7 @@
 import { callLater, freeze } from "mayfly:first";
 import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
 import user from "mayfly:user";
+import { keepStack } from "./calls/keep-stack.ts";
 
 export * from "mayfly:user";
 export { MayflyEvents } from "./events/entrypoint.ts";
@@ -11,18 +12,6 @@ interface Fetching {
   fetch(...args: unknown[]): unknown;
 }
 type EntrypointClass = new (ctx: ExecutionContext, env: unknown) => Fetching;
-
-// An exception loses its stack on the way out of the isolate, but not its own properties.
-function keepStack(error: unknown): unknown {
-  if (error instanceof Error) {
-    try {
-      Object.assign(error, { mayflyStack: error.stack });
-    } catch {
-      // A frozen error goes without.
-    }
-  }
-  return error;
-}
 
 function defaultEntrypoint(): unknown {
   if (typeof user === "function") {

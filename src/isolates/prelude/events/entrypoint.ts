@@ -55,20 +55,6 @@ export class MayflyEvents extends WorkerEntrypoint implements EventHandlers {
   }
 }
 
-// The platform says in a method's name which invocation it calls it for, since a tail is told nothing but the
-// name: "handleQueue" and the id are two words.
-Object.setPrototypeOf(
-  MayflyEvents.prototype,
-  new Proxy(WorkerEntrypoint.prototype, {
-    get(target, name, receiver: object): unknown {
-      const [method = "", id] = typeof name === "string" ? name.split(" ") : [];
-      const handle: unknown = id && Reflect.get(MayflyEvents.prototype, method);
-      if (typeof handle !== "function") return Reflect.get(target, name, receiver);
-      return (...args: unknown[]): unknown => Reflect.apply(handle, receiver, args);
-    },
-  }),
-);
-
 function handlersOf(
   own: ExecutionContext,
   tracked: ExecutionContext,
