@@ -40,7 +40,7 @@ export async function writePreludes(): Promise<void> {
     minify: true,
     format: "esm",
     target: "es2022",
-    external: ["cloudflare:*"],
+    external: ["cloudflare:*", "node:*"],
     plugins: [graphModules],
     logLevel: "warning",
   });

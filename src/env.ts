@@ -92,6 +92,9 @@ export interface Env {
   MAYFLY_PAUSED?: string;
   /** State: how many scripts, and how many queues, have series of their own in the metrics. */
   MAYFLY_METRICS_SERIES?: string;
+  /** State: how long the logs of a script are kept, and how many MiB of them; 7 and 100 if missing. */
+  MAYFLY_LOG_DAYS?: string;
+  MAYFLY_LOG_MB?: string;
   /** Further zones of the default account, separated by commas. */
   MAYFLY_ZONES?: string;
   /** Further hosts, separated by commas, under which the API answers. */

@@ -14,6 +14,7 @@ export { QueueObject } from "./bindings/queue/object.ts";
 export { KvBinding } from "./bindings/kv/entrypoint.ts";
 export { R2Binding } from "./bindings/r2/entrypoint.ts";
 export { ServiceBinding } from "./bindings/service/entrypoint.ts";
+export { Capture } from "./observe/logs/capture.ts";
 export { LogsObject } from "./observe/logs/object.ts";
 export { TailObject } from "./observe/tail/object.ts";
 export { InvocationTail } from "./pipeline/tail.ts";

@@ -1,4 +1,4 @@
-import type { Observe } from "./routing.ts";
+import type { Keep, Observe } from "./routing.ts";
 import type { ScriptSettings } from "./scripts.ts";
 
 /** Who wants to see the invocations of a script with these settings; undefined if nobody. */
@@ -6,22 +6,25 @@ export function observeOf(
   { observability, tail_consumers = [] }: ScriptSettings,
   tailed: boolean,
 ): Observe | undefined {
-  const keep = keptShare(observability);
+  const keep = keepOf(observability);
   const consumers = [...new Set(tail_consumers.map(({ service }) => service))];
-  if (keep === 0 && !tailed && consumers.length === 0) return undefined;
+  if (!keep && !tailed && consumers.length === 0) return undefined;
   return {
-    ...(keep > 0 && { keep }),
+    ...(keep && { keep }),
     ...(tailed && { tailed }),
     ...(consumers.length > 0 && { consumers }),
   };
 }
 
-// `observability.logs` says the same as its parent, for logs alone.
-function keptShare(observability: ScriptSettings["observability"]): number {
-  const { logs } = observability ?? {};
-  const own = { ...observability, ...(typeof logs === "object" && logs) } as {
-    enabled?: boolean;
-    head_sampling_rate?: number | null;
+// What `observability.logs` says counts more than its parent, which it has some members in common with.
+function keepOf(observability: ScriptSettings["observability"]): Keep | undefined {
+  const { logs, redact_query_string: withoutQuery } = observability ?? {};
+  const { enabled, head_sampling_rate, invocation_logs, persist } = { ...observability, ...logs };
+  const rate = head_sampling_rate ?? 1;
+  if (!enabled || persist === false || rate === 0) return undefined;
+  return {
+    rate,
+    ...(invocation_logs === false && { linesOnly: true }),
+    ...(withoutQuery && { withoutQuery }),
   };
-  return own.enabled ? (own.head_sampling_rate ?? 1) : 0;
 }

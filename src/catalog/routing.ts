@@ -31,10 +31,20 @@ export interface Apart {
   culprit: boolean;
 }
 
+/** How a script's logs are kept: `observability` in its settings. */
+export interface Keep {
+  /** Share of the invocations, above 0 and up to 1. */
+  rate: number;
+  /** Those that have written nothing are not kept. */
+  linesOnly?: boolean;
+  /** URLs are kept without their queries. */
+  withoutQuery?: boolean;
+}
+
 /** Who wants to see a script's invocations, beside those who count them. */
 export interface Observe {
-  /** Share of invocations that are kept with their logs, above 0 and up to 1; missing: none are. */
-  keep?: number;
+  /** Which of them are kept with their logs; missing: none are. */
+  keep?: Keep;
   /** Sessions of `wrangler tail` are open. */
   tailed?: true;
   /** The account's scripts whose `tail()` handlers are told. */

@@ -18,7 +18,7 @@ export interface Script {
 export interface ScriptSettings {
   tags?: string[] | undefined;
   logpush?: boolean | undefined;
-  observability?: Record<string, unknown> | undefined;
+  observability?: Observability | undefined;
   /** The account's scripts whose `tail()` handlers are told of its invocations. */
   tail_consumers?: TailConsumer[] | undefined;
 }
@@ -26,6 +26,21 @@ export interface ScriptSettings {
 export interface TailConsumer {
   service: string;
   environment?: string | undefined;
+}
+
+/** Whose invocations are kept, how many of them and what of each: see docs/observability.md. */
+export interface Observability extends LogsSettings {
+  redact_query_string?: boolean | undefined;
+  issues?: { enabled?: boolean | undefined } | undefined;
+  logs?: (LogsSettings & { invocation_logs?: boolean | undefined }) | undefined;
+  traces?: LogsSettings | undefined;
+}
+
+interface LogsSettings {
+  enabled?: boolean | undefined;
+  head_sampling_rate?: number | undefined;
+  destinations?: string[] | undefined;
+  persist?: boolean | undefined;
 }
 
 interface Row {

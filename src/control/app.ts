@@ -11,9 +11,9 @@ import { d1 } from "./d1.ts";
 import { databaseSubscriptions } from "./database-subscriptions.ts";
 import { deployments } from "./deployments.ts";
 import { graphql } from "./graphql.ts";
-import { invocations } from "./invocations.ts";
 import { kv } from "./kv.ts";
 import { links } from "./links.ts";
+import { logs } from "./logs.ts";
 import { queues } from "./queues.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
@@ -70,9 +70,9 @@ for (const resource of [
   databaseSubscriptions,
   queues,
   tokens,
-  invocations,
   usage,
   cronRuns,
+  logs,
   egress,
   apart,
 ]) {

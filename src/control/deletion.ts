@@ -3,6 +3,7 @@ import { queuesConsumedBy } from "../catalog/queue-consumers.ts";
 import { deleteScript, listReferences } from "../catalog/references.ts";
 import { listProducers } from "../catalog/tail-consumers.ts";
 import { isTailed } from "../catalog/tailed-scripts.ts";
+import { logsOf } from "../observe/logs/logs-of.ts";
 import { tailsOf } from "../observe/tail/tails-of.ts";
 import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import { updateFeeds } from "../triggers/database/update-feeds.ts";
@@ -71,6 +72,7 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   const tailed = await isTailed(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
   if (tailed) await tailsOf(c.env, id).destroy();
+  await logsOf(c.env, id).destroy();
   await invalidate(c);
   await refreshSchedules(c.env, id);
   await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));

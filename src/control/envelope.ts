@@ -8,6 +8,8 @@ export interface ResultInfo {
   count?: number;
   total_count?: number;
   cursor?: string;
+  /** Of kept logs. */
+  newer_cursor?: string;
   is_truncated?: boolean;
   delimited?: string[];
 }

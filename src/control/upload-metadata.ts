@@ -8,6 +8,7 @@ import {
 } from "./compatibility.ts";
 import { declaredDatabaseChanges } from "./declared-database-changes.ts";
 import { ApiError, invalid, notBuilt } from "./error.ts";
+import { observability } from "./observability.ts";
 import { bindings, refuseUnknownTypes } from "./upload-bindings.ts";
 import {
   MAX_ANNOTATION_LENGTH,
@@ -67,7 +68,7 @@ const tailConsumer = z.strictObject({
 export const scriptSettings = {
   tags: unless(z.array(z.string())),
   logpush: unless(z.boolean()),
-  observability: unless(options),
+  observability: unless(observability),
   tail_consumers: unless(z.array(tailConsumer).max(MAX_TAIL_CONSUMERS)),
 };
 

@@ -8,6 +8,12 @@ export interface IsolateControl {
   evict(): Promise<void>;
 }
 
+/** What `MayflyContext` offers, in isolates in which it is known which invocation is at work. */
+export interface ContextControl {
+  /** Passes on what has been written with `console` by handlers that have not ended. */
+  sendAll(): Promise<void>;
+}
+
 export function controlOf(worker: WorkerStub): IsolateControl {
   const entrypoint = worker.getEntrypoint("MayflyControl");
   const calls = entrypoint as unknown as Omit<IsolateControl, "ready">;

@@ -1,5 +1,8 @@
 import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
+import { CAPTURE_RATE, CAPTURE_STUB } from "../observe/logs/captured.ts";
+import type { CaptureProps } from "../observe/logs/capture.ts";
 import type { Caller } from "../pipeline/calls.ts";
+import type { Isolate } from "./isolate.ts";
 
 // The platform's entrypoints behind bindings, as loopbacks that carry props.
 type Loopback = (options: { props: unknown }) => Fetcher;
@@ -28,6 +31,17 @@ export function toEnvironment(
 export function egressOf(source: IsolateSource, isolate: string, ctx: ExecutionContext): Fetcher {
   const { Egress } = ctx.exports as unknown as { Egress: Loopback };
   return Egress({ props: callerOf(source, isolate) });
+}
+
+/** By which the prelude tells the platform what is written with `console`. */
+export function captureGrant(
+  { version, captured }: Isolate,
+  ctx: ExecutionContext,
+): Record<string, unknown> {
+  const { Capture } = ctx.exports as unknown as { Capture: Loopback };
+  const { scriptId, versionId } = version;
+  const props = { scriptId, versionId, rate: captured } satisfies CaptureProps;
+  return { [CAPTURE_STUB]: Capture({ props }), [CAPTURE_RATE]: captured };
 }
 
 const callerOf = (

@@ -18,6 +18,8 @@ export interface Isolate {
   readonly version: VersionTarget;
   /** Estimated share of the heap cage, in bytes. */
   readonly costBytes: number;
+  /** Share of its invocations whose console lines the prelude takes down, as no tail tells of them. */
+  readonly captured: number;
   /** Invocations that have not ended. While there are any, age and lack of space do not evict it. */
   readonly running: Set<Invocation>;
   /** Calls of hosts and of other workers that its invocations may still make. */

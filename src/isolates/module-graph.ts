@@ -1,8 +1,10 @@
+import context from "../../dist/prelude/context.txt";
 import d1 from "../../dist/prelude/d1.txt";
 import env from "../../dist/prelude/env.txt";
 import first from "../../dist/prelude/first.txt";
 import kv from "../../dist/prelude/kv.txt";
 import main from "../../dist/prelude/main.txt";
+import mainInContext from "../../dist/prelude/main-in-context.txt";
 import queue from "../../dist/prelude/queue.txt";
 import r2 from "../../dist/prelude/r2.txt";
 import type { IsolateSource, SourceBinding, SourceModule } from "../catalog/source.ts";
@@ -54,6 +56,24 @@ export function toModuleGraph(source: IsolateSource): ModuleGraph {
     compatibilityFlags: withRpc(source.compatibilityFlags),
     mainModule: `${RESERVED_FOLDER}main.js`,
     modules,
+  };
+}
+
+/** The same for isolates in which it must be known which invocation is at work: see `prelude/context.ts`. */
+export function inContext(graph: ModuleGraph): ModuleGraph {
+  const { compatibilityFlags, modules } = graph;
+  const mainModule = `${RESERVED_FOLDER}main-in-context.js`;
+  return {
+    ...graph,
+    compatibilityFlags: [
+      ...new Set([...compatibilityFlags.filter((flag) => flag !== "no_nodejs_als"), "nodejs_als"]),
+    ],
+    mainModule,
+    modules: {
+      ...modules,
+      [mainModule]: { js: mainInContext },
+      [`${RESERVED_FOLDER}context.js`]: { js: context },
+    },
   };
 }
 

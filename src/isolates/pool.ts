@@ -16,9 +16,10 @@ import {
   MAX_SUBREQUESTS,
 } from "./budget.ts";
 import { codeOf } from "./code-cache.ts";
-import { controlOf } from "./control.ts";
-import { egressOf, toEnvironment } from "./environment.ts";
+import { controlOf, type ContextControl } from "./control.ts";
+import { captureGrant, egressOf, toEnvironment } from "./environment.ts";
 import type { Isolate, IsolateKind } from "./isolate.ts";
+import { inContext } from "./module-graph.ts";
 import { countersBy } from "../observe/metrics/counters.ts";
 import { left } from "../pipeline/admit.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
@@ -97,6 +98,7 @@ export function createIsolate(
   kind: IsolateKind,
   env: Env,
   ctx: ExecutionContext,
+  captured = 0,
 ): Isolate {
   const cost = isolateCost(version.codeBytes);
   if (costBytes + cost > CAGE_SOFT_LIMIT_BYTES) makeRoom(cost, env, ctx);
@@ -108,6 +110,7 @@ export function createIsolate(
     kind,
     version,
     costBytes: cost,
+    captured,
     running: new Set(),
     subrequestsLeft: 0,
     usedAt: Date.now(),
@@ -135,8 +138,11 @@ export function workerOf(isolate: Isolate, env: Env, ctx: ExecutionContext): Wor
   return env.LOADER.get(isolate.name, async () => {
     const { source, graph } = await codeOf(isolate.version.versionId, env, ctx);
     const code: WorkerLoaderWorkerCode = {
-      ...graph,
-      env: toEnvironment(source, isolate.name, ctx),
+      ...(isolate.captured > 0 ? inContext(graph) : graph),
+      env: {
+        ...toEnvironment(source, isolate.name, ctx),
+        ...(isolate.captured > 0 && captureGrant(isolate, ctx)),
+      },
       globalOutbound: egressOf(source, isolate.name, ctx),
       // Cloudflare holds to it; on an own machine the supervisor does.
       ...(isolate.version.cpuMs !== undefined && { limits: { cpuMs: isolate.version.cpuMs } }),
@@ -226,10 +232,19 @@ export function evict(isolate: Isolate, env: Env, ctx: ExecutionContext): void {
 
 // Tearing down an isolate stops everything else for a moment: first the response must be out.
 const STOP_DELAY_MS = 4;
+const SEND_ALL_WITHIN_MS = 1_000;
 
 async function stop(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<void> {
   await scheduler.wait(STOP_DELAY_MS);
+  if (isolate.captured > 0) await passOnLines(isolate, env, ctx);
   await controlOf(workerOf(isolate, env, ctx)).evict();
+}
+
+// What a handler has written that has not come to its end.
+async function passOnLines(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<void> {
+  const worker = workerOf(isolate, env, ctx);
+  const context = worker.getEntrypoint("MayflyContext") as unknown as ContextControl;
+  await Promise.race([context.sendAll(), scheduler.wait(SEND_ALL_WITHIN_MS)]);
 }
 
 /** Evicts what is idle for too long, and forgets versions that nobody calls. */

@@ -1,4 +1,4 @@
-import type { Invocation } from "../pipeline/record.ts";
+import type { Keep } from "../catalog/routing.ts";
 
 /** What caused an invocation, in the shape of Cloudflare's trace items. */
 export type TraceEvent =
@@ -37,20 +37,12 @@ export interface Observed {
   /** Of the version. */
   tag: string | undefined;
   message: string | undefined;
-  /** Whether it is kept when it has ended. */
-  keep: boolean;
+  /** How it is kept when it has ended; undefined: not at all. */
+  keep: Keep | undefined;
   /** Whether sessions of `wrangler tail` are told. */
   tailed: boolean;
   /** The account's scripts whose `tail()` handlers are told. */
   consumers: readonly string[];
-}
-
-/** An invocation as it is kept. */
-export interface KeptInvocation
-  extends
-    Omit<Invocation, "observed" | "entrypoint">,
-    Pick<Observed, "event" | "logs" | "exceptions"> {
-  entrypoint?: string;
 }
 
 /** The event that a request is. */

@@ -2,8 +2,8 @@ import type { Env } from "../env.ts";
 import type { Invocation } from "../pipeline/record.ts";
 import { executorOf, stateOf } from "../roles/contract.ts";
 import { receive } from "../roles/forward.ts";
-import { keep } from "../usage/report.ts";
 import { log } from "./log.ts";
+import { keep } from "./logs/kept.ts";
 import type { Observed } from "./observed.ts";
 import { Outbox } from "./tail/outbox.ts";
 import { toTraceData } from "./tail/trace-item.ts";
@@ -35,11 +35,8 @@ export function publish(
   env: Env,
   ctx: ExecutionContext,
 ): void {
-  const { observed: _, entrypoint, ...rest } = invocation;
-  const { event, logs, exceptions, tailed, consumers } = observed;
-  if (observed.keep) {
-    keep({ ...rest, ...(entrypoint !== undefined && { entrypoint }), event, logs, exceptions });
-  }
+  const { tailed, consumers } = observed;
+  if (observed.keep) keep(invocation, observed, observed.keep);
   if (!tailed && consumers.length === 0) return;
   const json = JSON.stringify(toTraceData(invocation, observed));
   const item = { scriptName: invocation.scriptName, json };

@@ -17,31 +17,36 @@ const nothing = (): void => undefined;
 
 /**
  * An isolate for one invocation, as the version's isolation asks. `outlives` says that the
- * invocation may go on after its response in ways that the dispatcher cannot see.
- * Throws NoCapacityError.
+ * invocation may go on after its response in ways that the dispatcher cannot see; `captured`, of which
+ * share of the others the prelude takes down what they write with `console`. Throws NoCapacityError.
  */
 export function acquire(
   version: VersionTarget,
   outlives: boolean,
   env: Env,
   ctx: ExecutionContext,
+  captured = 0,
 ): Acquired {
   const pool = poolOf(version);
   countCall(pool);
   return version.isolation === "shared"
-    ? acquireShared(pool, outlives ? "tracked" : "shared", env, ctx)
+    ? outlives
+      ? acquireShared(pool, "tracked", 0, env, ctx)
+      : acquireShared(pool, "shared", captured, env, ctx)
     : acquireOwn(pool, env, ctx);
 }
 
 function acquireShared(
   pool: VersionPool,
   kind: "shared" | "tracked",
+  captured: number,
   env: Env,
   ctx: ExecutionContext,
 ): Acquired {
   const warm = pool[kind];
-  if (warm) return { isolate: warm, startKind: "warm", started: nothing };
-  const isolate = createIsolate(pool.version, kind, env, ctx);
+  if (warm?.captured === captured) return { isolate: warm, startKind: "warm", started: nothing };
+  // One that was made for another setting gets no more, and is evicted when it has been idle.
+  const isolate = createIsolate(pool.version, kind, env, ctx, captured);
   pool[kind] = isolate;
   return { isolate, startKind: "cold", started: nothing };
 }

@@ -106,7 +106,13 @@ export async function dispatchFetch(
 
   let acquired: Acquired;
   try {
-    acquired = acquire(version, outlives(request, target, env), env, ctx);
+    acquired = acquire(
+      version,
+      outlives(request, target, env),
+      env,
+      ctx,
+      capturedShare(target, env),
+    );
   } catch (error) {
     left(target.accountId, version);
     if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
@@ -147,6 +153,10 @@ export async function dispatchFetch(
 const outlives = (request: Request, { observe }: ScriptTarget, env: Env): boolean =>
   request.headers.has("upgrade") ||
   Boolean(env.MAYFLY_LANE || observe?.tailed || observe?.consumers);
+
+// What isolates without a tail write with `console` is taken down if it is kept. At the edge ids are others'.
+const capturedShare = ({ observe }: ScriptTarget, env: Env): number =>
+  env.MAYFLY_RUNTIME === "workerd" ? (observe?.keep?.rate ?? 0) : 0;
 
 /** The same, where it has been admitted but must run in a lane. */
 async function fetchInLane(

@@ -1,6 +1,7 @@
 import type { Observe, ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import type { Observed } from "../observe/observed.ts";
+import { isSampled } from "../observe/logs/sampling.ts";
 import { publish } from "../observe/publish.ts";
 import { endTrace, type Trace } from "../observe/traces/invocation-trace.ts";
 import { meter } from "../usage/meter.ts";
@@ -75,19 +76,20 @@ export const describe = (
   trace: undefined,
   requestBytes: 0,
   responseBytes: 0,
-  observed: observe && toObserve(observe, trigger, version),
+  observed: observe && toObserve(id, observe, trigger, version),
 });
 
 /** Whether this one is kept is decided when it begins. */
 function toObserve(
-  { keep: share = 0, tailed, consumers = [] }: Observe,
+  id: string,
+  { keep, tailed, consumers = [] }: Observe,
   trigger: Trigger,
   { tag, message }: VersionTarget,
 ): Observed | undefined {
-  const keep = share > 0 && (share >= 1 || Math.random() < share);
+  const kept = keep && isSampled(id, keep.rate) ? keep : undefined;
   // What tail workers do is passed to none of them, or they could keep each other at work for ever.
   const told = trigger === "tail" ? [] : consumers;
-  if (!keep && !tailed && told.length === 0) return undefined;
+  if (!kept && !tailed && told.length === 0) return undefined;
   return {
     event: undefined,
     logs: [],
@@ -95,7 +97,7 @@ function toObserve(
     truncated: false,
     tag,
     message,
-    keep,
+    keep: kept,
     tailed: tailed ?? false,
     consumers: told,
   };

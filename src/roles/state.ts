@@ -5,7 +5,6 @@ import { backlogOf, enqueue, sendMessages } from "../bindings/queue/enqueue.ts";
 import type { Backlog, NewMessage } from "../bindings/queue/protocol.ts";
 import { R2Store } from "../bindings/r2/store.ts";
 import { findEgressRules } from "../catalog/egress-rules.ts";
-import { saveInvocations } from "../catalog/invocations.ts";
 import { prepareCatalog } from "../catalog/migrate.ts";
 import { findHost, findScript } from "../catalog/lookup.ts";
 import type { HostTable, ScriptTarget } from "../catalog/routing.ts";
@@ -14,6 +13,7 @@ import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
+import { storeLogs } from "../observe/logs/logs-of.ts";
 import { collect, countReport } from "../observe/metrics/collect.ts";
 import { exportSpans } from "../observe/traces/export.ts";
 import { askShards } from "../observe/shards.ts";
@@ -95,7 +95,7 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     const { id, usage, kept } = parsed;
     if (await addUsage(this.env.CATALOG, id, usage)) countReport(parsed, this.env);
     this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));
-    await saveInvocations(this.env.CATALOG, JSON.stringify(kept));
+    await storeLogs(this.env, id, kept);
   }
 
   async exportSpans(resourceSpans: string, spans: number): Promise<void> {

@@ -2,7 +2,7 @@ import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { counter, histogram, takeCounted, timed } from "../observe/metrics/counters.ts";
 import type { SeriesValues } from "../observe/metrics/series.ts";
-import type { KeptInvocation } from "../observe/observed.ts";
+import { hasKept, hasMuchKept, takeKept } from "../observe/logs/kept.ts";
 import { processId } from "../pipeline/invocation-id.ts";
 import { stateOf } from "../roles/contract.ts";
 import { hasUsage, takeUsage, type Usage } from "./meter.ts";
@@ -14,19 +14,13 @@ export interface Report {
   usage: Usage[];
   /** What else has been counted, for the metrics. */
   counted?: SeriesValues | undefined;
-  /** Finished invocations of scripts whose logs are kept. */
-  kept: KeptInvocation[];
+  /** What is new of invocations whose logs are kept, by their script's id: a JSON array of `Kept`. */
+  kept: Record<string, string>;
 }
 
-// At the latest after so long, or with so many invocations to keep, a report is sent.
+// At the latest after so long, or with much to keep, a report is sent.
 const REPORT_EVERY_MS = 500;
-const REPORT_AT = 2_000;
-// While state is away they wait, but not without bound. What is counted is never dropped.
-const MAX_KEPT = 20_000;
 
-let kept: KeptInvocation[] = [];
-let dropped = 0;
-const droppedLogs = counter("mayfly_logs_dropped_total");
 const delayedReports = counter("mayfly_reports_delayed_total");
 const calls = histogram("mayfly_state_call_duration_seconds", { call: "report" });
 let reportedAt = 0;
@@ -35,18 +29,9 @@ let reports = 0;
 let last: Report | undefined;
 let reporting: Promise<void> | undefined;
 
-/** Has the invocation kept with its logs. */
-export function keep(invocation: KeptInvocation): void {
-  if (kept.length < MAX_KEPT) kept.push(invocation);
-  else {
-    dropped++;
-    droppedLogs.value++;
-  }
-}
-
 /** Sends a report if it is time for one; to be called when something has been counted or kept. */
 export function reportSoon(env: Env, ctx: ExecutionContext): void {
-  if (kept.length >= REPORT_AT || Date.now() - reportedAt > REPORT_EVERY_MS) {
+  if (hasMuchKept() || Date.now() - reportedAt > REPORT_EVERY_MS) {
     ctx.waitUntil(report(env, ctx));
   }
 }
@@ -65,18 +50,16 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
     last = undefined;
   } catch (error) {
     delayedReports.value++;
-    log("warn", "report_delayed", { kept: kept.length, dropped, message: String(error) });
+    log("warn", "report_delayed", { message: String(error) });
   }
 }
 
 /** Whether state knows all. */
-export const allReported = (): boolean => !last && kept.length === 0 && !hasUsage();
+export const allReported = (): boolean => !last && !hasKept() && !hasUsage();
 
 function next(): Report | undefined {
   const usage = takeUsage();
   const counted = takeCounted();
-  if (usage.length === 0 && kept.length === 0 && !counted) return undefined;
-  const taken = kept;
-  kept = [];
-  return { id: `${processId()}-${reports++}`, usage, counted, kept: taken };
+  if (usage.length === 0 && !hasKept() && !counted) return undefined;
+  return { id: `${processId()}-${reports++}`, usage, counted, kept: takeKept() };
 }

@@ -7,6 +7,29 @@ declare module "mayfly:first" {
   export const freeze: typeof Object.freeze;
 }
 
+/** Where it must be known which invocation is at work: `context.ts`. */
+declare module "mayfly:context" {
+  export function currentInvocation(): string | undefined;
+}
+
+/** The main module of most isolates: `main.ts`. */
+declare module "mayfly:main" {
+  const handler: unknown;
+  export default handler;
+}
+
+/** The main module of isolates that know which invocation is at work: `main-in-context.ts`. */
+declare module "mayfly:main-in-context" {
+  /** What only the platform may do. */
+  export interface Context {
+    /** Makes the call as a part of the invocation that the request belongs to. */
+    enter(request: unknown, call: () => unknown): Promise<unknown>;
+    /** Passes on what has been captured and waits to be. */
+    sendAll(): Promise<void> | undefined;
+  }
+  export function take(given: Context): void;
+}
+
 /** The user's main module. */
 declare module "mayfly:user" {
   const handler: unknown;
@@ -22,6 +45,14 @@ declare module "mayfly:kinds" {
 declare module "mayfly:bindings" {
   const bindings: { name: string; kind: string }[];
   export default bindings;
+}
+
+// As far as it is used here; by the flag `nodejs_als`.
+declare module "node:async_hooks" {
+  export class AsyncLocalStorage<T> {
+    run<R>(store: T, call: () => R): R;
+    getStore(): T | undefined;
+  }
 }
 
 // In the runtime since it has the Worker Loader; not yet in its published types.

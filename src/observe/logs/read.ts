@@ -1,0 +1,131 @@
+import { FORMS, LEVELS } from "./line.ts";
+import type { FieldFilter, LogsCursor, LogsPage, LogsQuery, StoredInvocation } from "./protocol.ts";
+import type { InvocationRow, LineRow, LogsStore } from "./store.ts";
+
+// A page ends when it has so much of lines, or has taken so long: its reader goes on behind it.
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
+const MAX_PAGE_MS = 1_000;
+/** Behind all ids in their order. */
+const LAST_ID = "~";
+/** Invocations whose lines are looked through before others in the process get their turn. */
+const SLICE = 200;
+
+/** The next page of what the query asks for. */
+export async function readPage(store: LogsStore, query: LogsQuery): Promise<LogsPage> {
+  const { limit } = query;
+  const order = query.cursor?.order ?? "older";
+  const looksAtLines = query.search !== undefined || query.fields.length > 0;
+  const begun = Date.now();
+  // What is added while this reads is for the next one to find.
+  const newest: LogsCursor = { order: "newer", at: store.totals().changes, id: LAST_ID };
+  const found: InvocationRow[] = [];
+  let bytes = 0;
+  let next = query.cursor;
+  let more = true;
+  while (more && found.length < limit) {
+    if (bytes > MAX_PAGE_BYTES || Date.now() - begun > MAX_PAGE_MS) break;
+    const slice = looksAtLines ? SLICE : Math.min(SLICE, limit - found.length);
+    const rows = store.invocations(query, next, slice);
+    more = rows.length === slice;
+    const wanted = looksAtLines ? matching(store, rows, query) : undefined;
+    for (const row of rows) {
+      if (found.length === limit || bytes > MAX_PAGE_BYTES) {
+        more = true;
+        break;
+      }
+      next = { order, at: order === "newer" ? row.changed : row.started_at, id: row.id };
+      if (wanted && !wanted.has(row.id)) continue;
+      found.push(row);
+      bytes += row.bytes;
+    }
+    if (more) await scheduler.wait(0);
+  }
+  const newer = order === "newer" ? (more && next) || newest : newest;
+  return { invocations: withLines(store, found), next: more ? next : undefined, newer };
+}
+
+/** Of the invocations those of which a line, or for a mere text the URL, is what the query asks for. */
+function matching(store: LogsStore, rows: InvocationRow[], query: LogsQuery): Set<string> {
+  const { level, search, fields } = query;
+  const ids = new Set<string>();
+  const text = search?.toLowerCase();
+  if (text !== undefined && fields.length === 0) {
+    for (const { id, event } of rows) if (event?.toLowerCase().includes(text)) ids.add(id);
+  }
+  const candidates = rows.filter(({ id, lines }) => lines > 0 && !ids.has(id)).map(({ id }) => id);
+  for (const line of store.lines(candidates, { level, search })) {
+    if (!ids.has(line.invocation) && hasFields(line, fields)) ids.add(line.invocation);
+  }
+  return ids;
+}
+
+function hasFields(line: LineRow, fields: FieldFilter[]): boolean {
+  if (fields.length === 0) return true;
+  const members = fieldsOf(line);
+  return members !== undefined && fields.every((field) => hasField(members, field));
+}
+
+function hasField(members: unknown, { path, value }: FieldFilter): boolean {
+  let found = members;
+  for (const name of path) {
+    if (typeof found !== "object" || found === null || !Object.hasOwn(found, name)) return false;
+    found = (found as Record<string, unknown>)[name];
+  }
+  if (value === undefined) return true;
+  return (typeof found === "string" ? found : JSON.stringify(found)) === value;
+}
+
+function fieldsOf({ form, text }: LineRow): Record<string, unknown> | undefined {
+  const name = FORMS[form];
+  return name === "object" || name === "json"
+    ? (JSON.parse(text) as Record<string, unknown>)
+    : undefined;
+}
+
+function withLines(store: LogsStore, rows: InvocationRow[]): StoredInvocation[] {
+  const invocations = new Map(rows.map((row) => [row.id, toInvocation(row)]));
+  for (const line of store.lines([...invocations.keys()])) {
+    const invocation = invocations.get(line.invocation);
+    const { level, at, form, text, more } = line;
+    if (FORMS[form] === "exception") {
+      const exception = JSON.parse(more ?? "{}") as { name: string; message: string };
+      invocation?.exceptions.push({ ...exception, at });
+      continue;
+    }
+    const fields = fieldsOf(line);
+    const message =
+      FORMS[form] === "object"
+        ? [fields]
+        : more === null
+          ? [text]
+          : (JSON.parse(more) as unknown[]);
+    invocation?.logs.push({
+      level: LEVELS[level] ?? "log",
+      at,
+      message,
+      ...(fields && { fields }),
+    });
+  }
+  return [...invocations.values()];
+}
+
+function toInvocation(row: InvocationRow): StoredInvocation {
+  return {
+    id: row.id,
+    versionId: row.version_id,
+    startedAt: row.started_at,
+    trigger: (row.trigger ?? undefined) as StoredInvocation["trigger"],
+    entrypoint: row.entrypoint ?? undefined,
+    wallTimeMs: row.wall_time_ms ?? 0,
+    cpuTimeMs: row.cpu_time_ms ?? 0,
+    startKind: (row.start_kind ?? "warm") as StoredInvocation["startKind"],
+    outcome: (row.outcome ?? undefined) as StoredInvocation["outcome"],
+    status: row.status,
+    requestBytes: row.request_bytes ?? 0,
+    responseBytes: row.response_bytes ?? 0,
+    event: row.event === null ? undefined : (JSON.parse(row.event) as StoredInvocation["event"]),
+    truncated: row.truncated === 1,
+    logs: [],
+    exceptions: [],
+  };
+}
