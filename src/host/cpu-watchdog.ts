@@ -1,15 +1,16 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { AT_ONCE } from "../pipeline/flight-layout.ts";
 import { cpuTimeOf } from "./cpu-time.ts";
 import { FlightReader, type Flight } from "./flight-reader.ts";
 import { log } from "./log.ts";
+import { nextLook } from "./look.ts";
 import type { ManagedProcess } from "./managed-process.ts";
 import type { RestartReason } from "./restarts.ts";
 import { ping } from "./watchdog.ts";
 
-const LOOK_EVERY_MS = 100;
-/** A process that uses less CPU time than this between two looks cannot stand still. */
+/** A process that has used less CPU time than this since its last answer cannot stand still. */
 const ASK_AFTER_CPU_MS = 50;
+/** One that does nothing is asked all the same after so many looks. */
+const ASK_AFTER_LOOKS = 10;
 const PING_TIMEOUT_MS = 10_000;
 
 /** No limit is kept to more closely: the platform's own work may take so long. */
@@ -38,6 +39,8 @@ interface Watched {
   moves: number | undefined;
   /** Moves lately, and the CPU time that they took; older ones count less. */
   lately: { moves: number; cpuMs: number };
+  /** Looks since its last answer, and since it was asked without working. */
+  looks: number;
   frozenLooks: number;
 }
 
@@ -94,7 +97,7 @@ export class CpuWatchdog {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      await sleep(LOOK_EVERY_MS, undefined, { ref: false });
+      await nextLook();
       const { pid } = this.#process;
       if (pid !== this.#watched?.pid) this.#begin(pid);
       if (this.#watched && !this.#stopped && !this.#resting) await this.#look(this.#watched);
@@ -116,6 +119,7 @@ export class CpuWatchdog {
             cpuAtLook: 0,
             moves: undefined,
             lately: { moves: 0, cpuMs: 0 },
+            looks: 0,
             frozenLooks: 0,
           };
   }
@@ -131,12 +135,12 @@ export class CpuWatchdog {
       watched.moves = moves;
       watched.cpuAtMove = cpu;
     }
-    const worked = cpu - watched.cpuAtLook >= ASK_AFTER_CPU_MS;
-    watched.cpuAtLook = cpu;
+    const worked = cpu - watched.cpuAtAnswer >= ASK_AFTER_CPU_MS;
     // An idle one is asked only now and then, once it is known.
-    const ask = worked || !watched.reader || watched.frozenLooks++ % 20 === 0;
+    const ask = worked || !watched.reader || ++watched.looks >= ASK_AFTER_LOOKS;
     if (ask && !watched.asking) void this.#ask(watched);
-    if (watched.asking && !worked) watched.frozenLooks++;
+    if (watched.asking && cpu - watched.cpuAtLook < ASK_AFTER_CPU_MS) watched.frozenLooks++;
+    watched.cpuAtLook = cpu;
 
     const stuckMs = cpu - Math.max(watched.cpuAtAnswer, watched.cpuAtMove);
     const starvedMs = cpu - watched.cpuAtAnswer;
@@ -163,6 +167,7 @@ export class CpuWatchdog {
     watched.asking = false;
     if (!answered || watched !== this.#watched) return;
     watched.cpuAtAnswer = cpuTimeOf(watched.pid) ?? watched.cpuAtAnswer;
+    watched.looks = 0;
     watched.frozenLooks = 0;
     watched.reader ??= await this.#open(watched);
   }

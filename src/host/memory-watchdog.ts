@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Flight, FlightReader } from "./flight-reader.ts";
 import { log } from "./log.ts";
+import { LOOK_EVERY_MS, nextLook } from "./look.ts";
 import type { ManagedProcess } from "./managed-process.ts";
 import { MemoryBlame } from "./memory-blame.ts";
 import { memoryOf } from "./memory-usage.ts";
 import type { Settings } from "./settings.ts";
 
-const LOOK_EVERY_MS = 100;
 /** While memory grows fast: code can fill a gigabyte in half a second. */
 const LOOK_SOON_MS = 20;
 /** Growth in 100 ms, as a share of the limit, that counts as fast. */
@@ -103,7 +103,7 @@ export class MemoryWatchdog {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       const fast = this.#lookedAt > 0 && this.#lookedAt === this.#watched?.fastAt;
-      await sleep(fast ? LOOK_SOON_MS : LOOK_EVERY_MS, undefined, { ref: false });
+      await (fast ? sleep(LOOK_SOON_MS, undefined, { ref: false }) : nextLook());
       const { pid } = this.#process;
       const bytes = pid === undefined ? undefined : memoryOf(pid);
       if (pid === undefined || bytes === undefined || this.#stopped) continue;

@@ -1,9 +1,12 @@
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { cpuSecondsOfAll } from "./cpu-time.ts";
 import { log } from "./log.ts";
 import type { ManagedProcess } from "./managed-process.ts";
 
 const INTERVAL_MS = 250;
+/** One that does nothing is asked less often. */
+const IDLE_INTERVAL_MS = 1_000;
 /** What a process may take to give its first answer. */
 const START_MS = 15_000;
 
@@ -33,8 +36,8 @@ export function ping(socketPath: string, timeoutMs: number): Promise<PingResult>
 }
 
 /**
- * Replaces a process that cannot do its work any more: pings it four times a second and kills it when
- * its event loop has stood still for `limitMs` milliseconds, or when nobody listens on its socket
+ * Replaces a process that cannot do its work any more: pings it four times a second, or once if it does nothing
+ * but answer, and kills it when its event loop has stood still for `limitMs` milliseconds, or when nobody listens on its socket
  * although the process lives (Miniflare without its runtime).
  */
 export class Watchdog {
@@ -74,7 +77,7 @@ export class Watchdog {
       const begun = performance.now();
       const held = this.#held;
       const result = await ping(this.#socketPath, this.#limitMs);
-      await sleep(INTERVAL_MS, undefined, { ref: false });
+      await this.#pause(result === "answered");
       const now = performance.now();
       // A slow round says that this process was not running either (a machine that sleeps or is
       // overloaded), and so nothing about the other.
@@ -89,6 +92,18 @@ export class Watchdog {
       this.#process.kill("stalled");
       deadline = performance.now() + this.#startMs;
     }
+  }
+
+  async #pause(answered: boolean): Promise<void> {
+    const cpu = this.#cpuSeconds();
+    const end = performance.now() + IDLE_INTERVAL_MS - INTERVAL_MS / 2;
+    do await sleep(INTERVAL_MS, undefined, { ref: false });
+    while (answered && cpu !== undefined && cpu === this.#cpuSeconds() && performance.now() < end);
+  }
+
+  #cpuSeconds(): number | undefined {
+    const { pid } = this.#process;
+    return pid === undefined ? undefined : cpuSecondsOfAll(pid);
   }
 
   /** Does not mind that the process stands still while the work is done. */
