@@ -21,6 +21,9 @@ export async function whenWarm(
   return closedLoop(port, request, connections, seconds);
 }
 
+// A process takes all connections that are there when it looks, so many at once could all be one process's.
+const BETWEEN_CONNECTIONS_MS = 5;
+
 /** What the server answers to so many connections, each sending at once again. */
 async function closedLoop(
   port: number,
@@ -28,20 +31,21 @@ async function closedLoop(
   connections: number,
   seconds: number,
 ): Promise<Answered> {
-  const open = await openConnections(port, connections);
   const begun = performance.now();
   const end = begun + seconds * 1000;
   const latencies: number[] = [];
-  try {
-    await Promise.all(open.map((connection) => keepBusy(connection)));
-  } finally {
-    for (const connection of open) connection.close();
-  }
+  await Promise.all(
+    Array.from({ length: connections }, async (_, index) => {
+      await sleep(index * BETWEEN_CONNECTIONS_MS);
+      const connection = await Connection.open(port);
+      await keepBusy(connection).finally(() => connection.close());
+    }),
+  );
   return { perSecond: latencies.length / ((performance.now() - begun) / 1000), latencies };
 
   function keepBusy(connection: Connection): Promise<void> {
     return new Promise((resolve, reject) => {
-      let sentAt = begun;
+      let sentAt = performance.now();
       const next = (error: Error | undefined): void => {
         if (error) return reject(error);
         const now = performance.now();
