@@ -96,9 +96,10 @@ export class Watchdog {
 
   async #pause(answered: boolean): Promise<void> {
     const cpu = this.#cpuSeconds();
-    const end = performance.now() + IDLE_INTERVAL_MS - INTERVAL_MS / 2;
-    do await sleep(INTERVAL_MS, undefined, { ref: false });
-    while (answered && cpu !== undefined && cpu === this.#cpuSeconds() && performance.now() < end);
+    for (let waitedMs = 0; waitedMs < IDLE_INTERVAL_MS; waitedMs += INTERVAL_MS) {
+      await sleep(INTERVAL_MS, undefined, { ref: false });
+      if (!answered || cpu === undefined || cpu !== this.#cpuSeconds()) return;
+    }
   }
 
   #cpuSeconds(): number | undefined {
