@@ -17,6 +17,9 @@ export interface Principal {
 const READS_BY_POST =
   /^\/client\/v4\/(?:graphql|accounts\/[^/]+\/storage\/kv\/namespaces\/[^/]+\/bulk\/get)$/;
 
+// Who may read may also look on: sessions of `wrangler tail` are begun and ended, and change nothing.
+const TAILS = /^\/client\/v4\/accounts\/[^/]+\/workers\/scripts\/[^/]+\/tails(?:\/[^/]+)?$/;
+
 /**
  * Lets a request pass if its token is known, is bound to the account of the path and may do what
  * the method asks. Takes `Authorization: Bearer` or, as wrangler's older style, `X-Auth-Key`.
@@ -34,7 +37,10 @@ export const authenticate: MiddlewareHandler<ControlEnv> = async (c, next) => {
   }
   const { method, path } = c.req;
   const reads =
-    method === "GET" || method === "HEAD" || (method === "POST" && READS_BY_POST.test(path));
+    method === "GET" ||
+    method === "HEAD" ||
+    (method === "POST" && READS_BY_POST.test(path)) ||
+    TAILS.test(path);
   if (!reads && principal.access === "read") {
     throw new ApiError(403, 10000, "Authentication error: the token can only read");
   }

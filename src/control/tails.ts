@@ -68,13 +68,14 @@ tails.delete("/workers/scripts/:script_name/tails/:id", async (c) => {
 async function toResult(
   c: Context<ControlEnv>,
   scriptId: string,
-  { id, expiresAt }: TailSession,
+  { id, expiresAt, connected }: TailSession,
 ): Promise<object> {
   const url = new URL(`/client/v4/tails/${scriptId}/${id}`, c.req.url);
   const scheme = c.req.header("x-forwarded-proto") ?? url.protocol.replace(":", "");
   url.protocol = scheme === "https" ? "wss" : "ws";
   url.searchParams.set("signature", await sign(c.env.MAYFLY_SECRETS_KEY, signedText(scriptId, id)));
-  return { id, url: url.href, expires_at: new Date(expiresAt).toISOString() };
+  // Whether anybody is connected is told by Mayfly alone.
+  return { id, url: url.href, expires_at: new Date(expiresAt).toISOString(), connected };
 }
 
 // The first word keeps a signature from being one of something else that is signed with the key.

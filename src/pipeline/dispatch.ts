@@ -178,15 +178,7 @@ async function fetchInLane(
     return await inTurn(lane, target, invocation, version.wallTimeMs, pass, env, ctx);
   } catch (error) {
     if (error instanceof ReleasedError) {
-      return await dispatchFetch(
-        withoutLane(target),
-        version,
-        request,
-        entrypoint,
-        env,
-        ctx,
-        id,
-      );
+      return await dispatchFetch(withoutLane(target), version, request, entrypoint, env, ctx, id);
     }
     if (error instanceof NoTurnError) return errorPage(errors.noCapacity, request);
     if (!(error instanceof LaneEndedError)) throw error;

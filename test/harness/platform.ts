@@ -53,6 +53,8 @@ export interface Platform extends ApiAccess {
   output(): string;
   /** Runs the real wrangler against this platform. Does not throw when it fails. */
   wrangler(args: string[], options?: CommandOptions): Promise<CommandResult>;
+  /** Starts the real wrangler against this platform, for commands that go on until they are ended. */
+  startWrangler(args: string[]): ChildProcess;
   /** Runs `mayfly` with this platform's settings. Does not throw when it fails. */
   mayfly(args: string[], options?: CommandOptions): Promise<CommandResult>;
   /** Sends a request to a worker's host, given without port. Follows no redirects. */
@@ -137,6 +139,12 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     process: child,
     output: () => output,
     wrangler: (args, options) => runNode([WRANGLER, ...args], options, variables),
+    startWrangler: (args) =>
+      spawn(process.execPath, [WRANGLER, ...args], {
+        cwd: dataDir,
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, ...variables },
+      }),
     mayfly: (args, options) => runNode([CLI, ...args], options, env),
     fetchHost: (host, path = "/", init = {}) => fetchWorker(`http://${host}:${port}${path}`, init),
     fetchApi: (path, init = {}) =>

@@ -26,11 +26,13 @@ const OVERLOAD_STOP = "Tail has exited sampling mode and is no longer dropping m
 /** A session of `wrangler tail`. Times are milliseconds since 1970. */
 export interface TailSession {
   id: string;
-  filters: TailFilter[];
   expiresAt: number;
+  /** Whether anybody looks on. */
+  connected: boolean;
 }
 
-interface Session extends TailSession {
+interface Session extends Omit<TailSession, "connected"> {
+  filters: TailFilter[];
   /** When somebody must have connected; undefined while somebody is. */
   connectBy: number | undefined;
 }
@@ -78,13 +80,13 @@ export class TailObject extends DurableObject<Env> {
     };
     this.ctx.storage.kv.put("scriptId", scriptId);
     this.#sessions.push(session);
-    if (await this.#changed()) return session;
+    if (await this.#changed()) return this.#describe(session);
     await this.destroy();
     return undefined;
   }
 
   async list(): Promise<TailSession[]> {
-    return this.#sessions.map(({ id, filters, expiresAt }) => ({ id, filters, expiresAt }));
+    return this.#sessions.map((session) => this.#describe(session));
   }
 
   /** Ends a session; false if there is none of this id. */
@@ -156,6 +158,10 @@ export class TailObject extends DurableObject<Env> {
     const [id = ""] = this.ctx.getTags(socket);
     const others = this.#sockets(id).filter((other) => other !== socket);
     if (others.length === 0 && this.#find(id)) await this.#end([id]);
+  }
+
+  #describe({ id, expiresAt }: Session): TailSession {
+    return { id, expiresAt, connected: this.#sockets(id).length > 0 };
   }
 
   #find(id: string): Session | undefined {
