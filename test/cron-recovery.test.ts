@@ -1,11 +1,11 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { callApi } from "./harness/api.ts";
 import {
   beginRun,
+  changeScheduler,
   createNamespace,
   cronRuns,
   deployCronWorker,
@@ -123,7 +123,10 @@ describe("a run that is cut short by the end of", () => {
     await beginRun(platform, "unlucky", NEVER);
     await until(async () => (await cronRuns(platform, "unlucky"))[0]?.tries === 1, 5_000);
     await restart(() =>
-      changeScheduler("UPDATE runs SET tries = 10, due_at = NULL WHERE script_name = 'unlucky'"),
+      changeScheduler(
+        platform,
+        "UPDATE runs SET tries = 10, due_at = NULL WHERE script_name = 'unlucky'",
+      ),
     );
     expect(await endedRun(platform, "unlucky")).toMatchObject({
       outcome: "internalError",
@@ -146,17 +149,6 @@ describe("a run that is cut short by the end of", () => {
     expect(await endedRun(platform, "gone")).toMatchObject({ outcome: "canceled", tries: 1 });
   });
 });
-
-/** Changes what the scheduler has kept, while the platform is down. */
-function changeScheduler(sql: string, ...values: (string | number)[]): number {
-  const objects = join(platform.dataDir, "state/do/mayfly-SchedulerObject");
-  const file = readdirSync(objects).find((name) => /^[0-9a-f]{64}\.sqlite$/.test(name)) ?? "";
-  // Its process may need a moment more to end than those that were waited for.
-  const db = new DatabaseSync(join(objects, file), { timeout: 5_000 });
-  const { changes } = db.prepare(sql).run(...values);
-  db.close();
-  return Number(changes);
-}
 
 describe("slots that were missed while the platform was down", () => {
   // Every ten minutes, the next in five, so that none comes while the test runs.
@@ -193,8 +185,8 @@ describe("slots that were missed while the platform was down", () => {
     missedFrom = newest() - 40 * MINUTE_MS;
     await restart(() => {
       const sql = "UPDATE crons SET next_at = ? WHERE cron = ?";
-      expect(changeScheduler(sql, missedFrom, cron)).toBe(5);
-      expect(changeScheduler(sql, missedFrom, "* * * * *")).toBe(1);
+      expect(changeScheduler(platform, sql, missedFrom, cron)).toBe(5);
+      expect(changeScheduler(platform, sql, missedFrom, "* * * * *")).toBe(1);
     });
   });
 
@@ -248,8 +240,8 @@ describe("a slot that finds no room until the next one comes", () => {
       const values = "script_id, cron, account_id, script_name, 0, ? AS slot, ? AS due";
       const sql = `INSERT INTO runs (script_id, cron, account_id, script_name, caught_up, scheduled_time, due_at)
         SELECT ${values} FROM crons WHERE script_name = ?`;
-      expect(changeScheduler(sql, slot - MINUTE_MS, Date.now() + 5_000, name)).toBe(1);
-      changeScheduler("UPDATE crons SET next_at = ? WHERE script_name = ?", slot, name);
+      expect(changeScheduler(platform, sql, slot - MINUTE_MS, Date.now() + 5_000, name)).toBe(1);
+      changeScheduler(platform, "UPDATE crons SET next_at = ? WHERE script_name = ?", slot, name);
     });
     await until(async () => {
       const runs = await cronRuns(platform, name);
@@ -269,7 +261,7 @@ describe("a change that the scheduler was not told of", () => {
     const code = "export default { scheduled() {} };";
     await deployCronWorker(platform, { name: "untold", code, crons: [NEVER] });
     await restart(() => {
-      expect(changeScheduler("DELETE FROM crons WHERE script_name = 'untold'")).toBe(1);
+      expect(changeScheduler(platform, "DELETE FROM crons WHERE script_name = 'untold'")).toBe(1);
     });
     await until(
       () =>

@@ -97,6 +97,8 @@ describe("with as many requests of a script in flight as there may be", () => {
     const refused = await call("busy");
     expect(refused).toMatchObject({ status: 429, code: "too_many_requests", retryAfter: "1" });
     expect(refused.text).toContain(`At most ${OF_SCRIPT} invocations of a script`);
+    const labels = { trigger: "fetch", status: "429", code: "too_many_requests" };
+    expect(await metric(platform, "mayfly_error_answers_total", labels)).toBe(1);
   });
 
   it("calls of its methods fail with the reason", async () => {

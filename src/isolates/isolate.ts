@@ -11,6 +11,8 @@ import type { Invocation } from "../pipeline/record.ts";
  */
 export type IsolateKind = "request" | "shared" | "tracked";
 
+export const ISOLATE_KINDS: IsolateKind[] = ["request", "shared", "tracked"];
+
 /** An isolate of this process, by the name that the Worker Loader knows it by. */
 export interface Isolate {
   readonly name: string;

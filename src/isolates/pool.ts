@@ -18,7 +18,7 @@ import {
 import { codeOf } from "./code-cache.ts";
 import { controlOf, type ContextControl } from "./control.ts";
 import { captureGrant, egressOf, toEnvironment } from "./environment.ts";
-import type { Isolate, IsolateKind } from "./isolate.ts";
+import { ISOLATE_KINDS, type Isolate, type IsolateKind } from "./isolate.ts";
 import { inContext } from "./module-graph.ts";
 import { countersBy } from "../observe/metrics/counters.ts";
 import { left } from "../pipeline/admit.ts";
@@ -47,8 +47,9 @@ const versions = new Map<string, VersionPool>();
 let costBytes = 0;
 let nextNumber = 0;
 
-const startedOf = countersBy("mayfly_isolates_started_total", (kind: IsolateKind) => ({ kind }));
-const evictedOf = countersBy("mayfly_isolates_evicted_total", (kind: IsolateKind) => ({ kind }));
+const toKind = (kind: IsolateKind): { kind: string } => ({ kind });
+const startedOf = countersBy("mayfly_isolates_started_total", toKind, ISOLATE_KINDS);
+const evictedOf = countersBy("mayfly_isolates_evicted_total", toKind, ISOLATE_KINDS);
 
 /** Sizes at this moment, for the metrics. */
 export function poolSizes(): {

@@ -1,3 +1,6 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { callApi } from "./api.ts";
 import { sendForm } from "./form.ts";
 import type { ApiAccess } from "./platform.ts";
@@ -74,6 +77,21 @@ export async function endedRun(
     return typeof run?.ended_at === "number";
   }, withinMs);
   return run as CronRun;
+}
+
+/** Changes what the scheduler has kept, while the platform is down; how many rows. */
+export function changeScheduler(
+  { dataDir }: { dataDir: string },
+  sql: string,
+  ...values: (string | number)[]
+): number {
+  const objects = join(dataDir, "state/do/mayfly-SchedulerObject");
+  const file = readdirSync(objects).find((name) => /^[0-9a-f]{64}\.sqlite$/.test(name)) ?? "";
+  // Its process may need a moment more to end than those that were waited for.
+  const db = new DatabaseSync(join(objects, file), { timeout: 5_000 });
+  const { changes } = db.prepare(sql).run(...values);
+  db.close();
+  return Number(changes);
 }
 
 /** Makes a namespace and gives its id. */

@@ -23,6 +23,7 @@ const NUMBER = /^(?:[+-]?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|Inf)|NaN)$/;
 
 /** The metrics of a text, by name. */
 export function readExposition(text: string): Map<string, ReadMetric> {
+  if (text === "") return new Map();
   if (!text.endsWith("\n")) throw new Error("The last line does not end");
   const metrics = new Map<string, ReadMetric>();
   let current: ReadMetric | undefined;

@@ -5,17 +5,23 @@ import type { EventOutcome } from "../../roles/events.ts";
 export type MessageSource =
   "binding" | "api" | "bucket" | "database" | "native" | "deadLetter" | "redrive";
 
-export const sentBy = countersBy("mayfly_queue_messages_sent_total", (source: MessageSource) => ({
-  source,
-}));
+type Settlement = "acknowledged" | "retried" | "givenUp" | "expired";
 
-export const settledAs = countersBy(
+export const sentBy = countersBy<MessageSource>(
+  "mayfly_queue_messages_sent_total",
+  (source) => ({ source }),
+  ["binding", "api", "bucket", "database", "native", "deadLetter", "redrive"],
+);
+
+export const settledAs = countersBy<Settlement>(
   "mayfly_queue_messages_settled_total",
-  (outcome: "acknowledged" | "retried" | "givenUp" | "expired") => ({ outcome }),
+  (outcome) => ({ outcome }),
+  ["acknowledged", "retried", "givenUp", "expired"],
 );
 
 /** Batches given to workers. */
-export const batchesWith = countersBy(
+export const batchesWith = countersBy<EventOutcome["outcome"] | "cutShort">(
   "mayfly_events_total",
-  (outcome: EventOutcome["outcome"] | "cutShort") => ({ source: "queue", outcome }),
+  (outcome) => ({ source: "queue", outcome }),
+  ["ok"],
 );

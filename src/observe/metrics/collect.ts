@@ -3,7 +3,7 @@ import type { Principal } from "../../control/auth.ts";
 import type { Env } from "../../env.ts";
 import type { Report } from "../../usage/report.ts";
 import { askShards } from "../shards.ts";
-import { takeCounted } from "./counters.ts";
+import { takeCounted, zeros } from "./counters.ts";
 import { executorSeries } from "./executors.ts";
 import { processSeries } from "./processes.ts";
 import { queueSeries } from "./queues.ts";
@@ -44,8 +44,9 @@ export async function collect(
   addSeries(series, await queueSeries(env, only, maxOf(env), nameOf));
   if (!isOperator) return toExposition(series);
 
-  // State's own.
+  // State's own, and 0 for what nobody has counted yet.
   addSeries(counted, takeCounted() ?? {});
+  addSeries(counted, zeros());
   const answering = shards.filter(Boolean).length;
   for (const known of [counted, executors, processSeries()]) addSeries(series, known);
   addValue(series, "mayfly_shards", "", answering);

@@ -3,7 +3,7 @@
  * been counted leaves the process with its next report (`usage/report.ts`) and is added up in state, so that
  * no counter goes back when a process ends.
  */
-import { boundsOf, type MetricOf } from "./definitions.ts";
+import { boundsOf, METRICS, type MetricName, type MetricOf } from "./definitions.ts";
 import {
   addValue,
   emptyDistribution,
@@ -59,12 +59,16 @@ export function histogram(name: MetricOf<"histogram">, labels: Labels = {}): His
   return made;
 }
 
-/** Counters of one metric that are made when they are first needed, by what they are asked for. */
+/**
+ * Counters of one metric, by what they are asked for. Those of the `keys` are there before they have counted
+ * anything.
+ */
 export function countersBy<Key extends string>(
   name: MetricOf<"counter">,
   toLabels: (key: Key) => Labels,
+  keys: Key[] = [],
 ): (key: Key) => Counter {
-  const made = new Map<Key, Counter>();
+  const made = new Map(keys.map((key) => [key, counter(name, toLabels(key))]));
   return (key) => {
     let known = made.get(key);
     if (!known) made.set(key, (known = counter(name, toLabels(key))));
@@ -79,6 +83,19 @@ export function timed<T>(histogram: Histogram, answer: Promise<T>): Promise<T> {
   answer.then(over, over);
   return answer;
 }
+
+/** A 0 for each counter there is, in whatever process it counts. */
+export function zeros(): SeriesValues {
+  const series: SeriesValues = {};
+  for (const { name, labels } of all) {
+    const zero = isHistogram(name) ? emptyDistribution(name) : 0;
+    addValue(series, name, labels, zero);
+  }
+  return series;
+}
+
+const isHistogram = (name: MetricName): name is MetricOf<"histogram"> =>
+  METRICS[name].type === "histogram";
 
 /** All that has been counted since the last call; undefined if nothing. */
 export function takeCounted(): SeriesValues | undefined {

@@ -70,7 +70,7 @@ export function toExposition(series: SeriesValues): string {
       ),
     ];
   });
-  return lines.join("\n") + "\n";
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 const line = (name: string, labels: string, value: number): string =>

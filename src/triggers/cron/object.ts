@@ -36,9 +36,10 @@ const BATCH_SIZE = 200;
 const lateness = histogram("mayfly_cron_lateness_seconds");
 const missed = counter("mayfly_cron_slots_missed_total");
 const caughtUp = counter("mayfly_cron_slots_caught_up_total");
-const runsWith = countersBy(
+const runsWith = countersBy<EventOutcome["outcome"] | "cutShort">(
   "mayfly_events_total",
-  (outcome: EventOutcome["outcome"] | "cutShort") => ({ source: "cron", outcome }),
+  (outcome) => ({ source: "cron", outcome }),
+  ["ok"],
 );
 
 /**
