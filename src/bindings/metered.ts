@@ -3,7 +3,7 @@ import type { Describe } from "../observe/traces/operations.ts";
 import { tracing } from "../observe/traces/tracing.ts";
 import { histogram, timed, type Histogram } from "../observe/metrics/counters.ts";
 import type { Caller } from "../pipeline/calls.ts";
-import { usageOfCaller } from "../pipeline/calls.ts";
+import { usageOfCaller, waitFor } from "../pipeline/calls.ts";
 
 /** Set by the platform on every binding: whose it is. */
 export interface CallerProps {
@@ -43,16 +43,18 @@ export function metered<Props extends CallerProps>(
     const own = timedMethod(methods[method] as Method, calls);
     const operation = `${kind}.${name}`;
     methods[method] = function (this: Metered<Props>, ...args): unknown {
-      const { operations } = usageOfCaller(this.ctx.props.caller);
+      const { caller } = this.ctx.props;
+      const { operations } = usageOfCaller(caller);
       operations[operation] = (operations[operation] ?? 0) + 1;
-      if (!tracing) return own.apply(this, args);
+      if (!tracing) return waitFor(caller, own.apply(this, args));
       const { props } = this.ctx;
       const { invocationId } = this;
-      const call = { caller: props.caller, invocationId, ...describe(name, props, args) };
-      return traced(call, async (span) => {
+      const call = { caller, invocationId, ...describe(name, props, args) };
+      const answer = traced(call, async (span) => {
         this.span = span;
         return own.apply(this, args);
       });
+      return waitFor(caller, answer);
     };
   }
   // How isolates in which several invocations are at work call a method.

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { platform } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MARK_BYTES } from "../pipeline/flight-layout.ts";
+import { CpuClock } from "./cpu-clock.ts";
 import { CpuWatchdog } from "./cpu-watchdog.ts";
 import type { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
@@ -29,6 +30,7 @@ const REPLACE_EVERY_MS = 30_000;
 interface Running {
   process: ManagedProcess;
   watchdog: { stop(): void };
+  clock: CpuClock | undefined;
   memory: MemoryWatchdog | undefined;
   sockets: ExecutorOptions["own"];
 }
@@ -143,7 +145,7 @@ export class Executor {
     process.start();
     if (!CAN_WATCH) {
       const watchdog = new Watchdog(process, own.ping, LIMIT_MS);
-      return { process, watchdog, memory: undefined, sockets: own };
+      return { process, watchdog, clock: undefined, memory: undefined, sockets: own };
     }
     const watchdog: CpuWatchdog = new CpuWatchdog(
       process,
@@ -166,17 +168,22 @@ export class Executor {
       },
       watchdog,
     );
-    return { process, watchdog, memory, sockets: own };
+    const clock = new CpuClock(
+      () => process.pid,
+      () => watchdog.reader,
+    );
+    return { process, watchdog, clock, memory, sockets: own };
   }
 }
 
 async function end(running: Running, drainMs: number, handsOver = false): Promise<void> {
-  const { process, watchdog, memory, sockets } = running;
+  const { process, watchdog, clock, memory, sockets } = running;
   if (watchdog instanceof CpuWatchdog) watchdog.rest();
   else watchdog.stop();
   await process.stop(drainMs, handsOver);
   // What it finishes may still eat memory.
   memory?.stop();
+  clock?.stop();
   watchdog.stop();
   rmSync(dirname(sockets.role), { recursive: true, force: true });
 }

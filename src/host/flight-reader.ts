@@ -1,6 +1,7 @@
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  CPU_OFFSET,
   FREE,
   HEADER_BYTES,
   LINGERING,
@@ -28,8 +29,8 @@ const PIECE_BYTES = 1024 * 1024;
 const PIECES_AT_ONCE = 16;
 
 /**
- * Reads the flight recorder of an executor out of its memory, whatever the executor does. Linux lets a
- * parent do that; elsewhere there is nothing to read.
+ * Reads the flight recorder of an executor out of its memory, whatever the executor does, and writes what
+ * only others can know of it. Linux lets a parent do that; elsewhere there is nothing to read.
  */
 export class FlightReader {
   readonly #memory: number;
@@ -44,7 +45,7 @@ export class FlightReader {
   static async open(pid: number, mark: Buffer): Promise<FlightReader | undefined> {
     let memory: number;
     try {
-      memory = openSync(`/proc/${pid}/mem`, "r");
+      memory = openSync(`/proc/${pid}/mem`, "r+");
     } catch {
       return undefined;
     }
@@ -86,6 +87,18 @@ export class FlightReader {
       });
     }
     return flights.sort((a, b) => a.since - b.since);
+  }
+
+  /** Tells the process how much CPU time it had used at a time, both in milliseconds, the latter since 1970. */
+  tellCpu(usedMs: number, at: number): void {
+    const bytes = Buffer.alloc(16);
+    bytes.writeDoubleLE(usedMs, 0);
+    bytes.writeDoubleLE(at, 8);
+    try {
+      writeSync(this.#memory, bytes, 0, bytes.length, Number(this.#address) + CPU_OFFSET);
+    } catch {
+      // The process is gone.
+    }
   }
 
   #bytes(offset: number, length: number): Buffer | undefined {

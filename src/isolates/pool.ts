@@ -25,6 +25,7 @@ import { left } from "../pipeline/admit.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, linger } from "../pipeline/flight-recorder.ts";
 import { record, type Invocation } from "../pipeline/record.ts";
+import { cpuBegins, cpuEnds } from "../usage/cpu-share.ts";
 
 /** What the pool knows of a version that was called lately. */
 export interface VersionPool {
@@ -174,6 +175,7 @@ export function findIsolate(name: string): Isolate | undefined {
 /** An invocation begins in the isolate. */
 export function begin(invocation: Invocation, isolate: Isolate): void {
   isolate.running.add(invocation);
+  cpuBegins(isolate, invocation.startedAt);
   isolate.subrequestsLeft = Math.min(
     isolate.subrequestsLeft + MAX_SUBREQUESTS,
     isolate.running.size * MAX_SUBREQUESTS,
@@ -194,6 +196,7 @@ export function end(
   if (isolate.kind !== "shared") left(invocation.accountId, isolate.version);
   isolate.usedAt = Date.now();
   invocation.wallTimeMs = isolate.usedAt - invocation.startedAt;
+  cpuEnds(invocation, isolate, isolate.usedAt, hasTail(isolate, env));
   record(invocation, env, ctx);
   if (isolate.running.size === 0 && (isolate.retired || isolate.kind === "request")) {
     evict(isolate, env, ctx);

@@ -9,6 +9,7 @@ import type { Env } from "../env.ts";
 import { histogram, timed } from "../observe/metrics/counters.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, takeOff } from "../pipeline/flight-recorder.ts";
+import { cpuIsNobodys, shareCpu } from "../usage/cpu-share.ts";
 import {
   CAGE_SOFT_LIMIT_BYTES,
   isolateCost,
@@ -98,7 +99,9 @@ async function startSpare(pool: VersionPool, env: Env, ctx: ExecutionContext): P
   pool.starting++;
   takeOff(isolate, pool.version.scriptId, cpuLimitOf(pool.version, env));
   try {
+    shareCpu();
     await timed(startTimes, controlOf(workerOf(isolate, env, ctx)).ready());
+    cpuIsNobodys();
     pool.spares.push(isolate);
   } catch {
     // The request that starts one for itself will tell its caller and the log why.

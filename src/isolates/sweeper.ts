@@ -2,6 +2,7 @@ import type { Env } from "../env.ts";
 import { allSpansSent, sendSpans } from "../observe/traces/send.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { stopOverdue } from "../pipeline/wall-time.ts";
+import { shareCpu } from "../usage/cpu-share.ts";
 import { allReported, report } from "../usage/report.ts";
 import { forgetCode } from "./code-cache.ts";
 import { collectGarbage } from "./collect-garbage.ts";
@@ -29,6 +30,7 @@ async function sweep(env: Env, ctx: ExecutionContext): Promise<void> {
   do {
     await scheduler.wait(SWEEP_EVERY_MS);
     sweptAt = Date.now();
+    shareCpu();
     stopOverdue(sweptAt);
     evictIdle(sweptAt, env, ctx);
     await Promise.all([report(env, ctx), sendSpans(env, ctx)]);

@@ -11,6 +11,7 @@ import type { Isolate } from "../isolates/isolate.ts";
 import { findIsolate } from "../isolates/pool.ts";
 import { INVOCATION_ID_HEADER } from "./headers.ts";
 import type { Invocation } from "./record.ts";
+import { cpuWaits } from "../usage/cpu-share.ts";
 import { usageOf, type Usage } from "../usage/meter.ts";
 
 /** How often workers may call one another in a chain, as on Cloudflare. */
@@ -48,6 +49,12 @@ export function countSubrequest(caller: Caller): void {
   if (!isolate) return;
   if (isolate.subrequestsLeft <= 0) throw new Error("Too many subrequests.");
   isolate.subrequestsLeft--;
+}
+
+/** The isolate makes a call, and waits until it has the result. */
+export function waitFor<T>(caller: Caller, result: T): T {
+  const isolate = findIsolate(caller.isolate);
+  return isolate ? cpuWaits(isolate, result) : result;
 }
 
 /**

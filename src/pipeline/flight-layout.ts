@@ -5,6 +5,12 @@
 export const MARK_BYTES = 16;
 /** In the header, uint32: grows with each flight that begins or ends. */
 export const MOVES_OFFSET = 16;
+/**
+ * In the header, float64 each, written by the supervisor some times in a second: how much CPU time in milliseconds
+ * the process's thread had used, and when that was, in milliseconds since 1970. 0 until it is known.
+ */
+export const CPU_OFFSET = 24;
+export const CPU_AT_OFFSET = 32;
 export const HEADER_BYTES = 64;
 
 /**

@@ -6,6 +6,8 @@
 import { env } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import {
+  CPU_AT_OFFSET,
+  CPU_OFFSET,
   FREE,
   HEADER_BYTES,
   IN_FLIGHT,
@@ -49,6 +51,12 @@ function take(what: object, scriptId: string, cpuMs: number, use: number): void 
   words[at + 7] = use;
   move();
 }
+
+/** How much CPU time this process had used when the supervisor last looked; 0 if it never has. */
+export const cpuUsedMs = (): number => doubles[CPU_OFFSET / 8] ?? 0;
+
+/** When that was, in milliseconds since 1970. */
+export const cpuReadAt = (): number => doubles[CPU_AT_OFFSET / 8] ?? 0;
 
 /** Something goes forward: whatever ran before has come to an end, or to a pause. */
 export function move(): void {

@@ -2,7 +2,7 @@ import type { Observe, ScriptTarget, VersionTarget } from "../catalog/routing.ts
 import type { Env } from "../env.ts";
 import type { Observed } from "../observe/observed.ts";
 import { isSampled } from "../observe/logs/sampling.ts";
-import { publish } from "../observe/publish.ts";
+import { publishLater } from "../observe/publish-later.ts";
 import { endTrace, type Trace } from "../observe/traces/invocation-trace.ts";
 import { meter } from "../usage/meter.ts";
 import { reportSoon } from "../usage/report.ts";
@@ -106,7 +106,7 @@ function toObserve(
 /** Counts a finished invocation, at once, and passes it on to whoever wants to see it. */
 export function record(invocation: Invocation, env: Env, ctx: ExecutionContext): void {
   meter(invocation);
-  if (invocation.observed) publish(invocation, invocation.observed, env, ctx);
+  if (invocation.observed) publishLater(invocation, invocation.observed, env, ctx);
   if (invocation.trace) endTrace(invocation.trace, invocation, env, ctx);
   reportSoon(env, ctx);
 }

@@ -1,3 +1,4 @@
+import { cpuRan } from "../usage/cpu-share.ts";
 import type { Invocation } from "./record.ts";
 
 /** The worker has not begun its response within its wall time. */
@@ -29,6 +30,7 @@ export function withWallTime<T>(
 /** The invocation has its result. */
 export function answered(invocation: Invocation): void {
   waiting.delete(invocation);
+  cpuRan(invocation);
 }
 
 /** Stops the waiting for all that are over their limit. */

@@ -3,6 +3,7 @@ import { log } from "../observe/log.ts";
 import { counter, histogram, takeCounted, timed } from "../observe/metrics/counters.ts";
 import type { SeriesValues } from "../observe/metrics/series.ts";
 import { hasKept, hasMuchKept, takeKept } from "../observe/logs/kept.ts";
+import { allPublished } from "../observe/publish-later.ts";
 import { processId } from "../pipeline/invocation-id.ts";
 import { stateOf } from "../roles/contract.ts";
 import { hasUsage, takeUsage, type Usage } from "./meter.ts";
@@ -55,7 +56,7 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
 }
 
 /** Whether state knows all. */
-export const allReported = (): boolean => !last && !hasKept() && !hasUsage();
+export const allReported = (): boolean => !last && allPublished() && !hasKept() && !hasUsage();
 
 function next(): Report | undefined {
   const usage = takeUsage();

@@ -5,7 +5,13 @@ import type { Env } from "../../env.ts";
 import { log } from "../../observe/log.ts";
 import { tracedFetch } from "../../observe/traces/calls.ts";
 import { tracing } from "../../observe/traces/tracing.ts";
-import { countSubrequest, LoopLimitError, nextDepth, type Caller } from "../../pipeline/calls.ts";
+import {
+  countSubrequest,
+  LoopLimitError,
+  nextDepth,
+  waitFor,
+  type Caller,
+} from "../../pipeline/calls.ts";
 import { dispatchFetch } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
 import { loopLimit } from "../../pipeline/errors.ts";
@@ -43,7 +49,7 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     if (response) return response;
     checkAddress(host);
     try {
-      return await fetchOutside(request, this.env);
+      return await waitFor(this.ctx.props, fetchOutside(request, this.env));
     } catch (error) {
       throw networkError(error, host);
     }
@@ -119,7 +125,8 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     }
     try {
       const entrypoint = { depth: nextDepth(ctx.props, request) };
-      return await dispatchFetch(target, version, inside, entrypoint, env, ctx);
+      const answered = dispatchFetch(target, version, inside, entrypoint, env, ctx);
+      return await waitFor(ctx.props, answered);
     } catch (error) {
       if (error instanceof LoopLimitError) return errorPage(loopLimit, request);
       throw error;

@@ -4,7 +4,13 @@ import type { Env } from "../../env.ts";
 import { traced, tracedFetch } from "../../observe/traces/calls.ts";
 import { beginCallTrace, describeRpc, type Trace } from "../../observe/traces/invocation-trace.ts";
 import { tracing } from "../../observe/traces/tracing.ts";
-import { countSubrequest, LoopLimitError, nextDepth, type Caller } from "../../pipeline/calls.ts";
+import {
+  countSubrequest,
+  LoopLimitError,
+  nextDepth,
+  waitFor,
+  type Caller,
+} from "../../pipeline/calls.ts";
 import { dispatchFetch, dispatchRpc } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
 import { loopLimit } from "../../pipeline/errors.ts";
@@ -35,13 +41,9 @@ class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
     const [target, version, entrypoint] = await this.#resolve();
     try {
       const depth = nextDepth(caller, request);
-      return await dispatchFetch(
-        target,
-        version,
-        request,
-        { ...entrypoint, depth },
-        this.env,
-        this.ctx,
+      return await waitFor(
+        caller,
+        dispatchFetch(target, version, request, { ...entrypoint, depth }, this.env, this.ctx),
       );
     } catch (error) {
       if (error instanceof LoopLimitError) return errorPage(loopLimit, request);
@@ -65,7 +67,7 @@ class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
     countSubrequest(caller);
     const [target, version, entrypoint] = await this.#resolve();
     const deeper = { ...entrypoint, depth: nextDepth(caller), trace };
-    return dispatchRpc(target, version, deeper, method, args, this.env, this.ctx);
+    return waitFor(caller, dispatchRpc(target, version, deeper, method, args, this.env, this.ctx));
   }
 
   async #resolve(): Promise<[ScriptTarget, VersionTarget, Entrypoint]> {

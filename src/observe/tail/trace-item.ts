@@ -31,7 +31,7 @@ export function toTraceData(invocation: Invocation, observed: Observed): TraceDa
   const { event, logs, exceptions, tag, message } = observed;
   return {
     wallTime: invocation.wallTimeMs,
-    cpuTime: invocation.cpuTimeMs,
+    cpuTime: Math.round(invocation.cpuTimeMs),
     truncated: observed.truncated,
     executionModel: "stateless",
     outcome: invocation.outcome,
