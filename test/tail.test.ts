@@ -293,10 +293,14 @@ describe("wrangler tail of a busy worker", () => {
   });
 });
 
-describe("a session", () => {
-  const idAt = async (script: string): Promise<string> =>
-    (await platform.fetchHost(`${script}.dev.localhost`, "/id")).text();
+const hosts = (items: Item[]): string[] => [
+  ...new Set(items.map(({ event }) => new URL(event.request.url).hostname)),
+];
 
+const idAt = async (script: string): Promise<string> =>
+  (await platform.fetchHost(`${script}.dev.localhost`, "/id")).text();
+
+describe("a session", () => {
   it("shows invocations that have an isolate of their own, and of one account only", async () => {
     await deploy("alone");
     const { result: other } = await callApi(platform, "POST", "/accounts", {
@@ -315,9 +319,6 @@ describe("a session", () => {
     await until(() => ours.messages.length >= 10 && their.messages.length >= 5, 10_000);
     await sleep(200);
     expectWhole(ours.messages);
-    const hosts = (items: Item[]): string[] => [
-      ...new Set(items.map(({ event }) => new URL(event.request.url).hostname)),
-    ];
     expect([ours.messages.length, hosts(ours.messages)]).toEqual([10, ["alone.dev.localhost"]]);
     expect([their.messages.length, hosts(their.messages)]).toEqual([5, ["alone.other.localhost"]]);
 

@@ -33,9 +33,7 @@ deletion.get("/workers/scripts/:script_name/references", async (c) => {
 
 deletion.get("/workers/tails/by-consumer/:script_name", async (c) => {
   const names = await listProducers(c.env.CATALOG, accountOf(c), c.req.param("script_name"));
-  return success(
-    names.map((service) => ({ producer: { service, script: service, environment: "production" } })),
-  );
+  return success(names.map((service) => ({ producer: { service, environment: "production" } })));
 });
 
 // Uploads with Durable Objects or containers are refused, so nobody has any.

@@ -120,17 +120,14 @@ scripts.get("/workers/workers/:script_name", async (c) => {
   });
 });
 
-/**
- * The settings among the members of an upload, without those that were not given. Tail consumers are always
- * those of the last upload: wrangler says nothing of what is no longer in its configuration.
- */
+/** The settings among the members, without those that were not given. */
 function settingsOf(members: Script["settings"]): Script["settings"] {
   const { tags, logpush, observability, tail_consumers } = members;
   return {
-    tail_consumers,
     ...(tags && { tags }),
     ...(logpush !== undefined && { logpush }),
     ...(observability && { observability }),
+    ...(tail_consumers && { tail_consumers }),
   };
 }
 
