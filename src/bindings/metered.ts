@@ -3,6 +3,7 @@ import type { Describe } from "../observe/traces/operations.ts";
 import { tracing } from "../observe/traces/tracing.ts";
 import { histogram, timed, type Histogram } from "../observe/metrics/counters.ts";
 import type { Caller } from "../pipeline/calls.ts";
+import { splitName } from "../pipeline/method-name.ts";
 import { usageOfCaller, waitFor } from "../pipeline/calls.ts";
 
 /** Set by the platform on every binding: whose it is. */
@@ -57,15 +58,28 @@ export function metered<Props extends CallerProps>(
       return waitFor(caller, answer);
     };
   }
-  // How isolates in which several invocations are at work call a method.
-  methods["within"] = function (
-    this: Metered<CallerProps>,
-    id: unknown,
-    method: unknown,
-    args: unknown,
-  ): unknown {
-    if (!Object.hasOwn(names, method as string)) throw new TypeError(`No method ${String(method)}`);
-    this.invocationId = String(id);
-    return methods[method as string]?.apply(this, args as unknown[]);
-  };
+  if (tracing) answerByNamesWithIds(methods, names);
+}
+
+/**
+ * Has the methods answer also by names that say which invocation calls them: so do isolates call in which
+ * several are at work. The runtime looks methods up on the prototype, and finds these nowhere before.
+ */
+function answerByNamesWithIds(
+  methods: Record<string, Method>,
+  names: Record<string, string>,
+): void {
+  const inherited = Object.getPrototypeOf(methods) as object;
+  const proxy = new Proxy(inherited, {
+    get(target, name, entrypoint: Metered<CallerProps>): unknown {
+      const parts = typeof name === "string" ? splitName(name) : undefined;
+      if (!parts || !Object.hasOwn(names, parts.method))
+        return Reflect.get(target, name, entrypoint);
+      return (...args: unknown[]) => {
+        entrypoint.invocationId = parts.id;
+        return methods[parts.method]?.apply(entrypoint, args);
+      };
+    },
+  });
+  Object.setPrototypeOf(methods, proxy);
 }

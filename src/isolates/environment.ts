@@ -1,6 +1,7 @@
 import type { IsolateSource, SourceBinding } from "../catalog/source.ts";
 import { CAPTURE_RATE, CAPTURE_STUB } from "../observe/logs/captured.ts";
 import type { CaptureProps } from "../observe/logs/capture.ts";
+import { DOUBLE_PREFIX } from "../observe/traces/doubles.ts";
 import type { Caller } from "../pipeline/calls.ts";
 import type { Isolate } from "./isolate.ts";
 
@@ -40,9 +41,30 @@ export function captureGrant(
 ): Record<string, unknown> {
   const { Capture } = ctx.exports as unknown as { Capture: Loopback };
   const { scriptId, versionId } = version;
-  const props = { scriptId, versionId, rate: captured } satisfies CaptureProps;
+  const props = { scriptId, versionId } satisfies CaptureProps;
   return { [CAPTURE_STUB]: Capture({ props }), [CAPTURE_RATE]: captured };
 }
+
+/** The stubs once more, by which the prelude calls: see `prelude/named-calls.ts`. */
+export function doublesOf(
+  source: IsolateSource,
+  isolate: string,
+  ctx: ExecutionContext,
+): Record<string, unknown> {
+  const bindings = source.bindings.filter(({ type }) => STUBS.has(type));
+  const stubs = toEnvironment({ ...source, bindings }, isolate, ctx);
+  return Object.fromEntries(
+    Object.entries(stubs).map(([name, stub]) => [DOUBLE_PREFIX + name, stub]),
+  );
+}
+
+const STUBS = new Set<SourceBinding["type"]>([
+  "kv_namespace",
+  "r2_bucket",
+  "d1",
+  "queue",
+  "service",
+]);
 
 const callerOf = (
   { accountId, scriptName, versionId }: IsolateSource,

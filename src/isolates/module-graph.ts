@@ -5,6 +5,7 @@ import first from "../../dist/prelude/first.txt";
 import kv from "../../dist/prelude/kv.txt";
 import main from "../../dist/prelude/main.txt";
 import mainInContext from "../../dist/prelude/main-in-context.txt";
+import namedCalls from "../../dist/prelude/named-calls.txt";
 import queue from "../../dist/prelude/queue.txt";
 import r2 from "../../dist/prelude/r2.txt";
 import type { IsolateSource, SourceBinding, SourceModule } from "../catalog/source.ts";
@@ -59,8 +60,11 @@ export function toModuleGraph(source: IsolateSource): ModuleGraph {
   };
 }
 
-/** The same for isolates in which it must be known which invocation is at work: see `prelude/context.ts`. */
-export function inContext(graph: ModuleGraph): ModuleGraph {
+/**
+ * The same for isolates in which it must be known which invocation is at work: see `prelude/context.ts`.
+ * `named`: their calls must say it.
+ */
+export function inContext(graph: ModuleGraph, named: boolean): ModuleGraph {
   const { compatibilityFlags, modules } = graph;
   const mainModule = `${RESERVED_FOLDER}main-in-context.js`;
   return {
@@ -73,6 +77,7 @@ export function inContext(graph: ModuleGraph): ModuleGraph {
       ...modules,
       [mainModule]: { js: mainInContext },
       [`${RESERVED_FOLDER}context.js`]: { js: context },
+      [`${RESERVED_FOLDER}named-calls.js`]: { js: named ? namedCalls : "" },
     },
   };
 }

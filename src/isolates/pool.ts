@@ -17,10 +17,11 @@ import {
 } from "./budget.ts";
 import { codeOf } from "./code-cache.ts";
 import { controlOf, type ContextControl } from "./control.ts";
-import { captureGrant, egressOf, toEnvironment } from "./environment.ts";
+import { captureGrant, doublesOf, egressOf, toEnvironment } from "./environment.ts";
 import { ISOLATE_KINDS, type Isolate, type IsolateKind } from "./isolate.ts";
 import { inContext } from "./module-graph.ts";
 import { countersBy } from "../observe/metrics/counters.ts";
+import { tracing } from "../observe/traces/tracing.ts";
 import { left } from "../pipeline/admit.ts";
 import { cpuLimitOf } from "../pipeline/cpu-limit.ts";
 import { land, linger } from "../pipeline/flight-recorder.ts";
@@ -139,10 +140,13 @@ function nameSuffix(kind: IsolateKind, env: Env): string | number {
 export function workerOf(isolate: Isolate, env: Env, ctx: ExecutionContext): WorkerStub {
   return env.LOADER.get(isolate.name, async () => {
     const { source, graph } = await codeOf(isolate.version.versionId, env, ctx);
+    // Where there is one invocation, calls need not say which.
+    const named = tracing !== undefined && isolate.kind !== "request";
     const code: WorkerLoaderWorkerCode = {
-      ...(isolate.captured > 0 ? inContext(graph) : graph),
+      ...(named || isolate.captured > 0 ? inContext(graph, named) : graph),
       env: {
         ...toEnvironment(source, isolate.name, ctx),
+        ...(named && doublesOf(source, isolate.name, ctx)),
         ...(isolate.captured > 0 && captureGrant(isolate, ctx)),
       },
       globalOutbound: egressOf(source, isolate.name, ctx),

@@ -67,11 +67,10 @@ export function callingInvocation(
 ): Invocation | undefined {
   const isolate = findIsolate(name);
   if (!isolate) return undefined;
-  const [first, second] = isolate.running;
-  if (isolate.kind === "request") return first;
-  for (const invocation of isolate.running) if (invocation.id === id) return invocation;
-  // Only requests name themselves.
-  return id || second || first?.trigger === "fetch" ? undefined : first;
+  for (const invocation of isolate.running) {
+    if (isolate.kind === "request" || invocation.id === id) return invocation;
+  }
+  return undefined;
 }
 
 /**

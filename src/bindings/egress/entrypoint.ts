@@ -15,6 +15,7 @@ import {
 import { dispatchFetch } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
 import { loopLimit } from "../../pipeline/errors.ts";
+import { INVOCATION_ID_HEADER } from "../../pipeline/headers.ts";
 import {
   matchRoute,
   pickVersion,
@@ -49,7 +50,8 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
     if (response) return response;
     checkAddress(host);
     try {
-      return await waitFor(this.ctx.props, fetchOutside(request, this.env));
+      const sent = tracing ? withoutId(request) : request;
+      return await waitFor(this.ctx.props, fetchOutside(sent, this.env));
     } catch (error) {
       throw networkError(error, host);
     }
@@ -132,6 +134,14 @@ export class Egress extends WorkerEntrypoint<Env, Caller> {
       throw error;
     }
   }
+}
+
+// Isolates in which several invocations are at work put it in, and outside it is nobody's concern.
+function withoutId(request: Request): Request {
+  if (!request.headers.has(INVOCATION_ID_HEADER)) return request;
+  const outgoing = new Request(request);
+  outgoing.headers.delete(INVOCATION_ID_HEADER);
+  return outgoing;
 }
 
 // What a worker says in `cf` the platform would take for the connection's own.

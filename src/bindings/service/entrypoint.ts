@@ -15,6 +15,7 @@ import { dispatchFetch, dispatchRpc } from "../../pipeline/dispatch.ts";
 import { errorPage } from "../../pipeline/error-page.ts";
 import { loopLimit } from "../../pipeline/errors.ts";
 import type { Entrypoint } from "../../pipeline/invoke.ts";
+import { splitName } from "../../pipeline/method-name.ts";
 import { pickVersion, resolveScript } from "../../pipeline/resolve.ts";
 
 /** Which entrypoint of which script a service binding leads to; set by the platform. */
@@ -52,12 +53,16 @@ class ServiceEntrypoint extends WorkerEntrypoint<Env, ServiceProps> {
   }
 
   /** Any other method of the bound entrypoint. */
-  [callMethod](method: string, args: unknown[]): Promise<unknown> {
+  [callMethod](
+    method: string,
+    args: unknown[],
+    invocationId: string | undefined,
+  ): Promise<unknown> {
     if (!tracing) return this.#call(method, args);
     const { caller, scriptName } = this.ctx.props;
     const name = `${scriptName}/${method}`;
     const attributes = describeRpc(scriptName, method);
-    return traced({ caller, name, kind: "client", attributes }, (span) =>
+    return traced({ caller, invocationId, name, kind: "client", attributes }, (span) =>
       this.#call(method, args, beginCallTrace(scriptName, method, span?.context)),
     );
   }
@@ -104,7 +109,9 @@ export const ServiceBinding = new Proxy(ServiceEntrypoint, {
         if (key in object || typeof key === "symbol" || NOT_METHODS.has(key)) {
           return Reflect.get(object, key, receiver);
         }
-        return (...args: unknown[]) => instance[callMethod](key, args);
+        // By such a name an isolate calls in which several invocations are at work.
+        const { method, id } = (tracing && splitName(key)) ?? { method: key, id: undefined };
+        return (...args: unknown[]) => instance[callMethod](method, args, id);
       },
     });
     return Object.setPrototypeOf(instance, prototype) as ServiceEntrypoint;

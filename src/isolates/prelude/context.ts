@@ -4,12 +4,16 @@
 // platform another one goes to the main module alone.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { take } from "mayfly:main-in-context";
-import { captureConsole, type Captured } from "./console/capture.ts";
+import { captureConsole } from "./console/capture.ts";
 
+/** An invocation at work. */
 interface Scope {
+  request: unknown;
+  /** Found out when it is first asked for. */
   id: string | undefined;
-  /** What it has written with `console`; undefined if nobody keeps that. */
-  captured: Captured | undefined;
+  asked: boolean;
+  /** Of what it has written with `console`. */
+  bytes: number;
 }
 
 // As the platform calls it; see INVOCATION_ID_HEADER.
@@ -23,25 +27,19 @@ const getHeaders = Object.getOwnPropertyDescriptor(Request.prototype, "headers")
 const storage = new AsyncLocalStorage<Scope>();
 const run = storage.run.bind(storage) as <T>(scope: Scope, call: () => T) => T;
 const current = storage.getStore.bind(storage);
-const capturing = captureConsole(() => current()?.captured);
 
 /** The id of the invocation that is at work; undefined at the top level, and where it is not known. */
-export const currentInvocation = (): string | undefined => current()?.id;
+export const currentInvocation = (): string | undefined => idOf(current());
 
-/** Makes the call, and all that it leads to, as a part of the invocation that the request belongs to. */
-async function enter(request: unknown, call: () => unknown): Promise<unknown> {
-  // An entrypoint that is called by the worker itself, or by a class derived from it.
-  if (current()) return call();
-  const id = idOf(request);
-  const captured = id === undefined ? undefined : capturing?.begin(id);
-  try {
-    return await run({ id, captured }, call);
-  } finally {
-    if (captured) capturing?.end(captured);
+function idOf(scope: Scope | undefined): string | undefined {
+  if (scope && !scope.asked) {
+    scope.asked = true;
+    scope.id = readId(scope.request);
   }
+  return scope?.id;
 }
 
-function idOf(request: unknown): string | undefined {
+function readId(request: unknown): string | undefined {
   try {
     const headers = getHeaders ? apply(getHeaders, request, []) : (request as Request).headers;
     return (apply(getHeader, headers, [ID_HEADER]) as string | null) ?? undefined;
@@ -50,4 +48,12 @@ function idOf(request: unknown): string | undefined {
   }
 }
 
-take({ enter, sendAll: () => capturing?.sendAll() });
+/** Makes the call, and all that it leads to, as a part of the invocation that the request belongs to. */
+function enter<T>(request: unknown, call: () => T): T {
+  // An entrypoint that is called by the worker itself, or by a class derived from it.
+  if (current()) return call();
+  return run({ request, id: undefined, asked: false, bytes: 0 }, call);
+}
+
+const sendAll = captureConsole(current, idOf);
+take({ enter, sendAll });

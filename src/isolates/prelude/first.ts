@@ -3,6 +3,8 @@
 import { waitUntil } from "cloudflare:workers";
 import { answerByNamesWithIds } from "./calls/called-for.ts";
 
+export { enterCallsBy } from "./calls/called-for.ts";
+
 answerByNamesWithIds();
 
 const { defineProperty } = Object;

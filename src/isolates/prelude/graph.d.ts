@@ -5,12 +5,16 @@
 declare module "mayfly:first" {
   export function callLater(call: () => void, ms: number): void;
   export const freeze: typeof Object.freeze;
+  export function enterCallsBy(enter: (id: string, call: () => unknown) => unknown): void;
 }
 
 /** Where it must be known which invocation is at work: `context.ts`. */
 declare module "mayfly:context" {
   export function currentInvocation(): string | undefined;
 }
+
+/** `named-calls.ts`, or nothing. */
+declare module "mayfly:named-calls" {}
 
 /** The main module of most isolates: `main.ts`. */
 declare module "mayfly:main" {

@@ -1,6 +1,7 @@
 // The main module of isolates in which it must be known which invocation is at work: main.ts, with what
 // requests come in by made to say so.
 import "mayfly:context";
+import "mayfly:named-calls";
 import { freeze } from "mayfly:first";
 import { WorkerEntrypoint } from "cloudflare:workers";
 import main, * as exported from "mayfly:main";

@@ -9,6 +9,16 @@ const { apply, get } = Reflect;
 const OwnPromise = Promise;
 const base = WorkerEntrypoint.prototype as object;
 
+/** Makes the call as a part of the invocation of this id. */
+type Enter = (id: string, call: () => unknown) => unknown;
+
+let enter: Enter = (_id, call) => call();
+
+/** Has all such calls made by the function given. */
+export function enterCallsBy(given: Enter): void {
+  enter = given;
+}
+
 /**
  * Has all entrypoints answer for their methods also by names that say for which invocation they are called.
  * It comes last but for Object, with which the runtime wants all to end: what is asked for there is found
@@ -21,7 +31,7 @@ export function answerByNamesWithIds(): void {
       get(target, name, entrypoint: object): unknown {
         const parts = typeof name === "string" ? splitName(name) : undefined;
         if (!parts) return get(target, name, entrypoint);
-        return (...args: unknown[]) => call(entrypoint, parts.method, args);
+        return (...args: unknown[]) => enter(parts.id, () => call(entrypoint, parts.method, args));
       },
     }),
   );

@@ -1,7 +1,8 @@
-// What a worker writes with `console`, where no tail of the runtime tells the platform: collected until the
-// handler has ended, then sent in one call. Nothing here may be broken by what the user's code does to globals
+// What a worker writes with `console`, where no tail of the runtime tells the platform: collected for a moment,
+// then sent in one call for all invocations. Nothing here may be broken by what the user's code does to globals
 // and prototypes, nor break that code.
 import { env, waitUntil } from "cloudflare:workers";
+import { callLater } from "mayfly:first";
 import {
   CAPTURE_RATE,
   CAPTURE_STUB,
@@ -12,25 +13,20 @@ import {
 import { isSampled } from "../../../observe/logs/sampling.ts";
 import { formatAll } from "./format.ts";
 
-/** What an invocation has written and the platform has not been told. */
-export interface Captured {
-  readonly id: string;
-  /** Lines as JSON, separated by commas. */
-  text: string;
-  /** Of all its lines. */
+/** An invocation, as far as it is counted here. */
+interface Writer {
+  /** Of its lines. */
   bytes: number;
-  ended: boolean;
-  /** Undefined unless some are on their way. */
-  sending: Promise<void> | undefined;
 }
 
-interface Capturing {
-  /** An invocation begins. Undefined if what it writes is not kept. */
-  begin(id: string): Captured | undefined;
-  /** Its handler has ended. What else it writes is sent at once. */
-  end(captured: Captured): void;
-  sendAll(): Promise<void>;
-}
+// A call costs as much as a small request.
+const COLLECT_MS = 50;
+/** With so many characters it is not waited for more. */
+const MANY = 1024 * 1024;
+// More than the invocations of a moment may write, should the platform not take it.
+const MAX_UNSENT = 16 * 1024 * 1024;
+/** Who has been to send for so long has ended with its invocation. */
+const SENDER_GONE_MS = 5_000;
 
 // Those that the runtime's tail tells of.
 const LEVELS = ["debug", "error", "info", "log", "warn"] as const;
@@ -40,13 +36,17 @@ const { now } = Date;
 const { stringify } = JSON;
 
 /**
- * Has what is written with `console` also be noted for the invocation that `current` says. Undefined if the
- * platform has not asked for it. To be called before the user's modules and bindings are there.
+ * Has what is written with `console` passed on to the platform, if it has asked for it, each line with the id
+ * of its invocation. Returns a function that passes on at once what waits. To be called before the user's modules
+ * and bindings are there.
  */
-export function captureConsole(current: () => Captured | undefined): Capturing | undefined {
+export function captureConsole<W extends Writer>(
+  current: () => W | undefined,
+  idOf: (writer: W) => string | undefined,
+): () => Promise<void> {
   const granted = env as unknown as Record<string, unknown>;
   const stub = granted[CAPTURE_STUB] as { take: TakeLines } | undefined;
-  if (!stub) return undefined;
+  if (!stub) return async () => undefined;
   const rate = granted[CAPTURE_RATE] as number;
   // What the user's code finds in `env` is what was bound.
   delete granted[CAPTURE_STUB];
@@ -54,80 +54,65 @@ export function captureConsole(current: () => Captured | undefined): Capturing |
   // Taken now: later the user's code may have put a method of this name before it.
   const { take } = stub;
 
-  // Without a prototype, so that nobody can change what its members do.
-  const unsent = { __proto__: null } as unknown as Record<string, Captured | undefined>;
+  // Lines as JSON, each with a comma behind it.
+  let unsent = "";
+  let sendingSince = 0;
 
-  function send(captured: Captured): void {
-    if (captured.sending || captured.text === "") return;
-    const { id, text } = captured;
-    captured.text = "";
-    delete unsent[id];
-    try {
-      captured.sending = deliver(captured, id, text);
-      waitUntil(captured.sending);
-    } catch {
-      // There is no invocation any more that could wait for it.
+  async function send(): Promise<void> {
+    while (unsent !== "") {
+      const lines = `[${unsent.slice(0, -1)}]`;
+      unsent = "";
+      try {
+        await take(lines);
+      } catch {
+        // The process is about to end, or the platform's own log says why.
+      }
     }
+    sendingSince = 0;
   }
 
-  async function deliver(captured: Captured, id: string, text: string): Promise<void> {
-    try {
-      await take(id, `[${text}]`);
-    } catch {
-      // The platform says so in its own log.
-    }
-    captured.sending = undefined;
-    // What has been written meanwhile goes together.
-    if (captured.ended) send(captured);
+  function sendSoon(): void {
+    const at = now();
+    const many = unsent.length > MANY;
+    if (!many && at - sendingSince < SENDER_GONE_MS) return;
+    sendingSince = at;
+    if (many) waitUntil(send());
+    else callLater(() => waitUntil(send()), COLLECT_MS);
   }
 
-  function note(captured: Captured, level: string, message: string): void {
-    captured.bytes += message.length;
-    const full = captured.bytes > MAX_LOG_BYTES;
-    const line = full
-      ? `["warn",${now()},${stringify([TOO_MUCH])},true]`
-      : `["${level}",${now()},${message}]`;
-    captured.text += captured.text === "" ? line : `,${line}`;
-    unsent[captured.id] = captured;
-    if (captured.ended) send(captured);
+  function note(writer: W, level: string, args: unknown[]): void {
+    const id = idOf(writer);
+    if (id === undefined || !isSampled(id, rate)) return;
+    const message = formatAll(args);
+    writer.bytes += message.length;
+    if (unsent.length > MAX_UNSENT) return;
+    unsent +=
+      writer.bytes > MAX_LOG_BYTES
+        ? `["${id}","warn",${now()},${stringify([TOO_MUCH])},true],`
+        : `["${id}","${level}",${now()},${message}],`;
+    sendSoon();
   }
 
-  let formatting = false;
+  let noting = false;
   for (const level of LEVELS) {
     const original = console[level];
     const methods = {
       [level](...args: unknown[]): void {
         apply(original, console, args);
-        const captured = current();
+        const writer = current();
         // What is written while arguments are read is not written by the invocation.
-        if (!captured || captured.bytes > MAX_LOG_BYTES || formatting) return;
-        formatting = true;
+        if (!writer || writer.bytes > MAX_LOG_BYTES || noting) return;
+        noting = true;
         try {
-          note(captured, level, formatAll(args));
+          note(writer, level, args);
+        } catch {
+          // Nobody's work should fail for what is written about it.
         } finally {
-          formatting = false;
+          noting = false;
         }
       },
     };
     console[level] = methods[level] as (typeof console)[typeof level];
   }
-
-  return {
-    begin: (id) =>
-      isSampled(id, rate)
-        ? { id, text: "", bytes: 0, ended: false, sending: undefined }
-        : undefined,
-    end: (captured) => {
-      captured.ended = true;
-      send(captured);
-    },
-    sendAll: async () => {
-      for (const id in unsent) {
-        const captured = unsent[id];
-        if (!captured) continue;
-        send(captured);
-        await captured.sending;
-      }
-    },
-  };
+  return send;
 }
