@@ -93,6 +93,27 @@ test("a connection made while an executor is down waits for it", async () => {
   expect((await call()).version).toBe("v2");
 });
 
+describe("the executor of scripts that ask for more CPU time", () => {
+  const deployLong = (version: number): Promise<void> => {
+    const metadata = { limits: { cpu_ms: 10_000 } };
+    return upload(platform, { name: "long", code: source(version), isolation: "shared", metadata });
+  };
+  const callLong = async (): Promise<string> =>
+    (await platform.fetchHost("long.dev.localhost")).text();
+
+  test("is not there before one of them is called", async () => {
+    await deployLong(1);
+    expect(platform.output()).not.toContain('"process":"executor-long"');
+    expect(await callLong()).toMatch(/^v1 /);
+    expect(isAlive(pidOf(platform, "executor-long"))).toBe(true);
+  });
+
+  test("hears of deploys once it is there", async () => {
+    await deployLong(2);
+    expect(await callLong()).toMatch(/^v2 /);
+  });
+});
+
 describe("mayfly reload", () => {
   test("replaces all executors without a failed request", async () => {
     const before = executors();

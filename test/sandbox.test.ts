@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { callWorker } from "./harness/call-worker.ts";
 import { startNetworkNamespace } from "./harness/network-namespace.ts";
 import { freePort, startPlatform, type Platform } from "./harness/platform.ts";
 import { isAlive, pidOf, until, type ProcessName } from "./harness/processes.ts";
@@ -67,6 +68,23 @@ async function deployTries(platform: Platform): Promise<Tries> {
   };
 }
 
+/** Has the platform start the executors that are there only if something must not run with all else. */
+async function startLanes(platform: Platform): Promise<void> {
+  const code = `export default {
+    fetch({ url }) {
+      while (url.endsWith("/loop"));
+      return new Response();
+    },
+  };`;
+  const metadata = { limits: { cpu_ms: 1_000 } };
+  await upload(platform, { name: "long", code, isolation: "request", metadata });
+  await upload(platform, { name: "apart", code, isolation: "request" });
+  await callWorker(platform, "apart", "/loop");
+  for (const name of ["long", "apart"]) {
+    await until(async () => (await callWorker(platform, name, "/")).status === 200, 10_000);
+  }
+}
+
 /** A server on this machine's loopback. */
 const origin = createServer((socket) => {
   socket.on("error", () => {});
@@ -83,8 +101,10 @@ describe.skipIf(noSandbox !== undefined)("in a sandbox", () => {
   let platform: Platform;
   let tries: Tries;
   beforeAll(async () => {
-    platform = await startPlatform({ env: { MAYFLY_SANDBOX: "on", MAYFLY_EXECUTORS: "1" } });
+    const env = { MAYFLY_SANDBOX: "on", MAYFLY_EXECUTORS: "1", MAYFLY_CPU_MS: "250" };
+    platform = await startPlatform({ env });
     tries = await deployTries(platform);
+    await startLanes(platform);
   });
   afterAll(() => platform?.stop());
 

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
-import { everyExecutorOf, type ExecutorRole } from "../roles/contract.ts";
+import { executorsOf, lanesOf, type ExecutorRole } from "../roles/contract.ts";
 import type { ControlEnv } from "./app.ts";
 
 // One that stands still hears of it when it goes on; the change need not wait for that.
@@ -20,7 +20,11 @@ export async function tellExecutors(
   env: Env,
   ctx: ExecutionContext | DurableObjectState,
 ): Promise<void> {
-  const told = Promise.all(everyExecutorOf(env, ctx).map(tell));
+  const told = Promise.all([
+    ...executorsOf(env, ctx).map(tell),
+    // One that is not there remembers nothing.
+    ...lanesOf(env).map((lane) => lane.invalidate().catch(() => undefined)),
+  ]);
   ctx.waitUntil(told);
   await Promise.race([told, scheduler.wait(WAIT_MS)]);
 }

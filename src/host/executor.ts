@@ -12,7 +12,7 @@ import { log } from "./log.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import type { Sockets } from "./paths.ts";
-import { Relay } from "./relay.ts";
+import type { Relay } from "./relay.ts";
 import { countRestart } from "./restarts.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { Settings } from "./settings.ts";
@@ -47,36 +47,53 @@ export interface Surroundings {
   defersAccept: boolean;
 }
 
-/** One of the executors: a process that can be replaced by a new one while it serves. */
+/** One of the executors: a process, once it is started, that can be replaced by a new one while it serves. */
 export class Executor {
   readonly #name: string;
   readonly #serves: ExecutorOptions["serves"];
   readonly #around: Surroundings;
-  readonly #relay: Relay;
+  readonly #relays: Relay[];
   #generation = 0;
   /** One replacement after the other. */
   #replacing = Promise.resolve();
   #stopped = false;
   /** When it was last replaced because of its memory. */
   #replacedAt = 0;
-  #running: Running;
+  #running: Running | undefined;
 
-  /** Others find it at the relay of the given address. */
+  /** Others call it through the relays. */
   constructor(
     name: string,
     serves: ExecutorOptions["serves"],
-    relayPath: string,
+    relays: Relay[],
     around: Surroundings,
   ) {
     this.#name = name;
     this.#serves = serves;
     this.#around = around;
-    this.#running = this.#start();
-    this.#relay = new Relay(relayPath, this.#running.sockets.role);
+    this.#relays = relays;
   }
 
-  get process(): ManagedProcess {
-    return this.#running.process;
+  /** Undefined while it has not been started. */
+  get process(): ManagedProcess | undefined {
+    return this.#running?.process;
+  }
+
+  /** Whether something is in flight in it; also if that cannot be seen. */
+  get isBusy(): boolean {
+    const watchdog = this.#running?.watchdog;
+    const reader = watchdog instanceof CpuWatchdog ? watchdog.reader : undefined;
+    return !reader || reader.read().some(({ lingers }) => !lingers);
+  }
+
+  /** Starts its process unless there is one. */
+  start(): void {
+    if (!this.#running && !this.#stopped) this.#run(this.#spawn());
+  }
+
+  #run(running: Running | undefined): void {
+    this.#running = running;
+    for (const relay of this.#relays) relay.switchTo(running?.sockets.role);
   }
 
   /**
@@ -91,31 +108,38 @@ export class Executor {
   }
 
   async #replace(drainMs: number): Promise<void> {
-    if (this.#stopped) return;
     const old = this.#running;
-    const fresh = this.#start();
+    if (!old) return;
+    const fresh = this.#spawn();
     const deadline = Date.now() + READY_WITHIN_MS;
     while ((await ping(fresh.sockets.ping, 1_000)) !== "answered") {
-      if (this.#stopped) return end(fresh, 0);
+      if (this.#running !== old) return end(fresh, 0);
       if (Date.now() > deadline) {
         await end(fresh, 0);
         throw new HostError(`${this.#name}: the new process does not answer; the old one goes on`);
       }
       await sleep(25);
     }
-    this.#running = fresh;
-    this.#relay.switchTo(fresh.sockets.role);
+    if (this.#running !== old) return end(fresh, 0);
+    this.#run(fresh);
     countRestart(this.#name, "replaced");
     const { settings, defersAccept } = this.#around;
     // What has been accepted has sent its request then, or at least began to; but not if it shakes hands first.
     await end(old, drainMs, settings.tls !== undefined || !defersAccept);
   }
 
-  /** Ends it for good. What is in flight in it has `drainMs` milliseconds. */
+  /** Ends its process until it is started again. What is in flight in it has `drainMs` milliseconds. */
+  async rest(drainMs: number): Promise<void> {
+    const running = this.#running;
+    this.#run(undefined);
+    if (running) await end(running, drainMs);
+  }
+
+  /** Ends it for good, likewise. */
   async stop(drainMs: number): Promise<void> {
     this.#stopped = true;
-    this.#relay.close();
-    await Promise.all([end(this.#running, drainMs), this.#replacing]);
+    for (const relay of this.#relays) relay.close();
+    await Promise.all([this.rest(drainMs), this.#replacing]);
   }
 
   /** Has more memory than it should, which a new process does not have. */
@@ -130,7 +154,7 @@ export class Executor {
     );
   }
 
-  #start(): Running {
+  #spawn(): Running {
     const { runtimeFolder, sockets: all, settings, guardian, suspects, sandbox } = this.#around;
     const folder = join(runtimeFolder, `${this.#name}.${this.#generation++}`);
     mkdirSync(folder);

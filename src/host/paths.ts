@@ -53,11 +53,12 @@ export const socketsIn = (folder: string, executors: number, shards: number) => 
   statePing: join(folder, "state-ping:0"),
   /** Where state finds each executor: a relay to whatever process it is at the moment. */
   executors: Array.from({ length: executors }, (_, index) => join(folder, `executor-${index + 1}`)),
-  /** Where executors and state find the lanes, likewise. */
+  /** Where executors find the lanes, likewise, and state those that run. */
   lanes: {
     apart: join(folder, "called", "executor-apart"),
     long: join(folder, "called", "executor-long"),
   },
+  lanesOfState: { apart: join(folder, "executor-apart"), long: join(folder, "executor-long") },
   /** Of each shard, for its role and for pings. */
   shards: Array.from({ length: shards }, (_, index) =>
     join(folder, "called", `shard-${index + 1}`),

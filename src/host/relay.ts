@@ -8,21 +8,33 @@ const RETRY_EVERY_MS = 20;
 /**
  * Passes on the connections to one Unix socket to another. State calls executors through it: workerd
  * keeps such a connection for as long as it lives, and an executor that is asked to end would wait
- * for it. Closing the relay ends those, and leaves the executor only with its clients' requests.
- * Connections that are made while the other socket is away wait for it.
+ * for it. Leading elsewhere ends those, and leaves the executor only with its clients' requests.
+ * Connections that are made while the other socket is away wait for it; while there is none they are ended.
  */
 export class Relay {
   readonly #server: Server;
-  #to: string;
+  readonly #wanted: () => void;
+  #to: string | undefined;
   readonly #connections = new Set<Socket>();
+  #bytesBefore = 0;
 
-  constructor(from: string, to: string) {
-    this.#to = to;
+  /** `wanted` is called for each new connection, and may have it lead somewhere. */
+  constructor(from: string, wanted: () => void = () => undefined) {
+    this.#wanted = wanted;
     this.#server = createServer({ allowHalfOpen: true }, (caller) => void this.#accept(caller));
     this.#server.listen(from);
   }
 
+  /** How much has gone through it until now. */
+  get bytes(): number {
+    return [...this.#connections].reduce(
+      (sum, socket) => sum + socket.bytesRead,
+      this.#bytesBefore,
+    );
+  }
+
   async #accept(caller: Socket): Promise<void> {
+    this.#wanted();
     this.#add(caller);
     const called = await this.#reach();
     if (!called) {
@@ -44,12 +56,15 @@ export class Relay {
   #add(socket: Socket): void {
     this.#connections.add(socket);
     socket.on("error", () => {});
-    socket.once("close", () => this.#connections.delete(socket));
+    socket.once("close", () => {
+      this.#connections.delete(socket);
+      this.#bytesBefore += socket.bytesRead;
+    });
   }
 
-  /** A connection to where this leads, or undefined if nobody listens there for too long. */
+  /** A connection to where this leads, or undefined if that is nowhere or nobody listens there for too long. */
   async #reach(): Promise<Socket | undefined> {
-    for (const deadline = Date.now() + WAIT_MS; Date.now() < deadline;) {
+    for (const deadline = Date.now() + WAIT_MS; this.#to && Date.now() < deadline;) {
       const socket = connect({ path: this.#to, allowHalfOpen: true });
       const connected = await new Promise<boolean>((resolve) => {
         socket.once("connect", () => resolve(true));
@@ -61,8 +76,8 @@ export class Relay {
     return undefined;
   }
 
-  /** Leads elsewhere from now on. The connections there are end, with the calls that wait in them. */
-  switchTo(to: string): void {
+  /** Leads elsewhere, or nowhere, from now on. The connections there are ended, with the calls that wait in them. */
+  switchTo(to: string | undefined): void {
     this.#to = to;
     this.#end();
   }

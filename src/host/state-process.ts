@@ -60,8 +60,8 @@ function start(options: StateOptions): Miniflare {
               ...sockets.executors.map((path, index) => [`EXECUTOR_${index + 1}`, external(path)]),
               ...sockets.shards.map((path, index) => [`SHARD_${index + 1}`, external(path)]),
             ]),
-            EXECUTOR_APART: external(sockets.lanes.apart),
-            EXECUTOR_LONG: external(sockets.lanes.long),
+            EXECUTOR_APART: external(sockets.lanesOfState.apart),
+            EXECUTOR_LONG: external(sockets.lanesOfState.long),
             QUARANTINE: external(sockets.quarantine),
           },
           unsafeDirectSockets: [

@@ -10,6 +10,7 @@ import { lockData } from "./data-lock.ts";
 import { Executor } from "./executor.ts";
 import { Guardian } from "./guardian.ts";
 import { HostError } from "./host-error.ts";
+import { Lane } from "./lane.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { memoryLimits, MemoryWatchdog } from "./memory-watchdog.ts";
 import {
@@ -22,6 +23,7 @@ import {
 } from "./paths.ts";
 import { ProcessReport } from "./process-report.ts";
 import { askPublicSocket, openPublicSocket } from "./public-socket.ts";
+import { Relay } from "./relay.ts";
 import { openSandbox, type Sandbox } from "./sandbox.ts";
 import { apiAddress, type Settings } from "./settings.ts";
 import { countShards, prepareShards, Shard } from "./shards.ts";
@@ -118,16 +120,16 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
   const { defersAccept } = publicSocket;
   const around = { runtimeFolder, sockets, settings, guardian, suspects, sandbox, defersAccept };
   const executors = sockets.executors.map(
-    (path, index) => new Executor(`executor-${index + 1}`, publicSocket.fd, path, around),
+    (path, index) =>
+      new Executor(`executor-${index + 1}`, publicSocket.fd, [new Relay(path)], around),
   );
-  const lanes = (["apart", "long"] as const).map(
-    (lane) => new Executor(`executor-${lane}`, lane, sockets.lanes[lane], around),
-  );
+  for (const executor of executors) executor.start();
+  const lanes = (["apart", "long"] as const).map((lane) => new Lane(lane, around));
   const others = (): ManagedProcess[] => [
     ...shards.map(({ process }) => process),
     quarantine,
     ...(egress ? [egress] : []),
-    ...[...executors, ...lanes].map(({ process }) => process),
+    ...[...executors, ...lanes].flatMap(({ process }) => process ?? []),
   ];
   const stateWatchdog = new Watchdog(state, sockets.statePing, STATE_LIMIT_MS);
   const watchdogs = [

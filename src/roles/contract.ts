@@ -172,10 +172,10 @@ export function executorsOf(env: Env, ctx: Context): ExecutorRole[] {
   if (count === 0) return [role(loopback(ctx).Executor)];
   return Array.from({ length: count }, (_, index) => role(env[`EXECUTOR_${index + 1}`]));
 }
-/** All that remember what the catalog says; every change must be told to each. */
-export function everyExecutorOf(env: Env, ctx: Context): ExecutorRole[] {
+/** The lanes, as state calls them: a lane that has nothing to do is not there, and the call fails. */
+export function lanesOf(env: Env): ExecutorRole[] {
   const lanes = [env.EXECUTOR_APART, env.EXECUTOR_LONG].filter((lane) => lane !== undefined);
-  return [...executorsOf(env, ctx), ...lanes.map((lane) => role<ExecutorRole>(lane))];
+  return lanes.map((lane) => role<ExecutorRole>(lane));
 }
 
 let turn = 0;

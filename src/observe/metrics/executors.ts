@@ -1,6 +1,6 @@
 import type { Env } from "../../env.ts";
 import { poolSizes } from "../../isolates/pool.ts";
-import { everyExecutorOf, type ExecutorRole } from "../../roles/contract.ts";
+import { executorsOf, lanesOf, type ExecutorRole } from "../../roles/contract.ts";
 import { receive } from "../../roles/forward.ts";
 import { report } from "../../usage/report.ts";
 import { log } from "../log.ts";
@@ -27,7 +27,11 @@ export async function sample(env: Env, ctx: ExecutionContext): Promise<ExecutorS
 export async function executorSeries(env: Env, ctx: ExecutionContext): Promise<SeriesValues> {
   const series: SeriesValues = {};
   addValue(series, "mayfly_executors", "", 0);
-  const samples = await Promise.all(everyExecutorOf(env, ctx).map(ask));
+  const samples = await Promise.all([
+    ...executorsOf(env, ctx).map((executor) => ask(executor, notSampled)),
+    // One that is not there has nothing to tell.
+    ...lanesOf(env).map((lane) => ask(lane, () => undefined)),
+  ]);
   for (const [index, answer] of samples.entries()) {
     if (!answer) continue;
     if (!answer.lane) addValue(series, "mayfly_executors", "", 1);
@@ -40,9 +44,15 @@ export async function executorSeries(env: Env, ctx: ExecutionContext): Promise<S
   return series;
 }
 
-function ask(executor: ExecutorRole): Promise<ExecutorSample | undefined> {
+const notSampled = (error: unknown): void =>
+  log("warn", "executor_not_sampled", { message: String(error) });
+
+function ask(
+  executor: ExecutorRole,
+  failed: (error: unknown) => void,
+): Promise<ExecutorSample | undefined> {
   const asked = receive(executor.sample()).catch((error: unknown) => {
-    log("warn", "executor_not_sampled", { message: String(error) });
+    failed(error);
     return undefined;
   });
   return Promise.race([asked, scheduler.wait(PATIENCE_MS).then(() => undefined)]);
