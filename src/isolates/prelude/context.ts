@@ -3,6 +3,7 @@
 // module: it learns its own invocation's id, which its request's headers say as well. What could tell the
 // platform another one goes to the main module alone.
 import { AsyncLocalStorage } from "node:async_hooks";
+import { enterCallsBy } from "mayfly:first";
 import { take } from "mayfly:main-in-context";
 import { captureConsole } from "./console/capture.ts";
 
@@ -54,6 +55,11 @@ function enter<T>(request: unknown, call: () => T): T {
   if (current()) return call();
   return run({ request, id: undefined, asked: false, bytes: 0 }, call);
 }
+
+// The same for calls of methods, whose names say it.
+enterCallsBy((id, call) =>
+  current() ? call() : run({ request: undefined, id, asked: true, bytes: 0 }, call),
+);
 
 const sendAll = captureConsole(current, idOf);
 take({ enter, sendAll });
