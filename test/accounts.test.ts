@@ -205,7 +205,7 @@ const ACCOUNT_CALLS: Call[] = [
   ["POST", "/d1/database", { name: "new" }],
   ["GET", "/tokens"],
   ["POST", "/tokens", { name: "new" }],
-  ["GET", "/mayfly/invocations"],
+  ["GET", "/mayfly/logs?script=site"],
 ];
 
 /** All that the calls could have changed, as the root token sees it. */
@@ -215,8 +215,8 @@ async function snapshot(): Promise<[path: string, text: string][]> {
     ...[...ACCOUNT_CALLS, ...calls(ours)]
       .filter(([method]) => method === "GET")
       .map(([, path]) => account + path)
-      // A form with a new boundary each time; and what is recorded a moment after it happened.
-      .filter((path) => !path.endsWith("/scripts/site") && !path.endsWith("/invocations")),
+      // A form with a new boundary each time.
+      .filter((path) => !path.endsWith("/scripts/site")),
     `/zones/${ours.zoneId}/workers/routes`,
   ];
   return Promise.all(
@@ -271,7 +271,8 @@ describe("another account's token", () => {
     }
     expect((await other("GET", `/accounts/${otherId}/r2/buckets`)).result.buckets).toEqual([]);
     expect((await other("GET", `/accounts/${otherId}/d1/database`)).result).toEqual([]);
-    expect((await other("GET", `/accounts/${otherId}/mayfly/invocations`)).result).toEqual([]);
+    const logs = `/accounts/${otherId}/mayfly/logs?script=site`;
+    expect(await other("GET", logs)).toMatchObject({ status: 404 });
   });
 
   it("sees neither the account, nor its zones", async () => {

@@ -159,10 +159,10 @@ describe("a worker that does not give the thread back", () => {
   });
 
   it("records what became of its invocations", async () => {
-    await deploy("recorded");
+    await deploy("recorded", "request", { observability: { enabled: true } });
     await call("recorded", "/loop-at-once");
     await call("recorded", "/loop-at-once");
-    const path = `/accounts/${platform.accountId}/mayfly/invocations?script=recorded`;
+    const path = `/accounts/${platform.accountId}/mayfly/logs?script=recorded`;
     await until(async () => {
       const [newest] = (await api("GET", path)).result as { outcome: string; status: number }[];
       return newest?.outcome === "exceededCpu" && newest.status === 503;

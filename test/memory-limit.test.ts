@@ -24,8 +24,11 @@ beforeAll(async () => {
 });
 afterAll(() => platform?.stop());
 
-const deploy = (name: string, isolation: "request" | "shared" = "request"): Promise<void> =>
-  retried(() => upload(platform, { name, code: CODE, isolation }));
+const deploy = (
+  name: string,
+  isolation: "request" | "shared" = "request",
+  metadata = {},
+): Promise<void> => retried(() => upload(platform, { name, code: CODE, isolation, metadata }));
 
 const call = (name: string, path: string): Promise<WorkerAnswer> =>
   callWorker(platform, name, path);
@@ -127,10 +130,10 @@ describe("a worker that eats memory", () => {
   });
 
   it("records what became of its invocations", async () => {
-    await deploy("recorded");
+    await deploy("recorded", "request", { observability: { enabled: true } });
     await call("recorded", "/buffers");
     await call("recorded", "/buffers");
-    const path = "/mayfly/invocations?script=recorded";
+    const path = "/mayfly/logs?script=recorded";
     await until(async () => {
       const all = await account<{ outcome: string; status: number }[]>(platform, "GET", path);
       return all.some(({ outcome, status }) => outcome === "exceededMemory" && status === 503);

@@ -201,11 +201,15 @@ describe("Isolates", () => {
 });
 
 describe("The platform", () => {
-  it("keeps a record of each invocation", async () => {
+  it("keeps a record of each invocation, from the moment in which it is asked to", async () => {
+    const account = `/accounts/${platform.accountId}`;
+    const settings = `${account}/workers/scripts/probe-shared/script-settings`;
+    const body = JSON.stringify({ observability: { enabled: true } });
+    await platform.fetchApi(settings, { method: "PATCH", body });
     await fetchWorker(`${addresses["shared"]}/throw`);
     await eventually(async () => {
       const response = await platform.fetchApi(
-        `/accounts/${platform.accountId}/mayfly/invocations?script=probe-shared&limit=1`,
+        `${account}/mayfly/logs?script=probe-shared&limit=1`,
       );
       const { result } = (await response.json()) as { result: Record<string, unknown>[] };
       return result[0]?.["outcome"] === "exception" && result[0]["status"] === 500;

@@ -5,6 +5,7 @@ import { restoreBackup } from "./backup.ts";
 import { tellSupervisor } from "./control-socket.ts";
 import { printEnvironment } from "./environment-command.ts";
 import { HostError } from "./host-error.ts";
+import { showLogs } from "./logs-command.ts";
 import { ROOT } from "./paths.ts";
 import { readSettings } from "./settings.ts";
 import { startCommand } from "./start-command.ts";
@@ -26,6 +27,11 @@ const HELP = `mayfly <command>
                                    make an API token of the default account (default: write)
   token list                       list its API tokens
   token revoke <id>                end an API token
+  logs <script> [--since <time>] [--until <time>] [--level <level>] [--search <text>]
+      [--invocation <id>] [--outcome <outcome>] [--trigger <trigger>] [--field <path>=<value>]…
+      [--limit <count>] [--json] [--follow]
+                                   what a script of the default account has run and logged, if its
+                                   observability is enabled; the newest last; --follow goes on
   usage [--by <what>] [--since <time>] [--until <time>] [--script <name>] [--json]
                                    what workers of the default account have used; by script, version,
                                    trigger, minute, hour, day, operation or total, or several of them;
@@ -35,7 +41,8 @@ const HELP = `mayfly <command>
 
 Settings are environment variables: PORT, MAYFLY_DATA, MAYFLY_TOKEN, MAYFLY_DOMAIN, MAYFLY_BIND,
 MAYFLY_ZONES, MAYFLY_API_HOSTS, MAYFLY_EXECUTORS, MAYFLY_SHARDS, MAYFLY_QUERY_MS,
-MAYFLY_DRAIN_SECONDS, MAYFLY_SANDBOX, MAYFLY_TLS_CERT, MAYFLY_TLS_KEY, MAYFLY_TRUSTED_PROXIES.
+MAYFLY_DRAIN_SECONDS, MAYFLY_LOG_DAYS, MAYFLY_LOG_MB, MAYFLY_SANDBOX, MAYFLY_TLS_CERT,
+MAYFLY_TLS_KEY, MAYFLY_TRUSTED_PROXIES.
 docs/running.md describes them.
 `;
 
@@ -71,6 +78,10 @@ async function run(args: string[]): Promise<void> {
       return printEnvironment(readSettings(process.env));
     case "token":
       return token(rest, values.access);
+    case "logs": {
+      const [script] = takes(rest, 1, "logs <script>");
+      return showLogs(readSettings(process.env), script as string, values);
+    }
     case "usage":
       takes(rest, 0, "usage");
       return showUsage(readSettings(process.env), values);
@@ -84,10 +95,18 @@ const COMMANDS_WITH: Record<string, string[]> = {
   access: ["token create"],
   sandbox: ["start"],
   by: ["usage"],
-  since: ["usage"],
-  until: ["usage"],
+  since: ["usage", "logs"],
+  until: ["usage", "logs"],
   script: ["usage"],
-  json: ["usage"],
+  json: ["usage", "logs"],
+  level: ["logs"],
+  search: ["logs"],
+  invocation: ["logs"],
+  outcome: ["logs"],
+  trigger: ["logs"],
+  field: ["logs"],
+  limit: ["logs"],
+  follow: ["logs"],
 };
 
 function checkOptions(given: string[], typed: string): void {
@@ -142,6 +161,14 @@ function parse(args: string[]) {
         until: { type: "string" },
         script: { type: "string" },
         json: { type: "boolean" },
+        level: { type: "string" },
+        search: { type: "string" },
+        invocation: { type: "string" },
+        outcome: { type: "string" },
+        trigger: { type: "string" },
+        field: { type: "string", multiple: true },
+        limit: { type: "string" },
+        follow: { type: "boolean", short: "f" },
       },
     });
   } catch (error) {

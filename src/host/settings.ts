@@ -36,6 +36,9 @@ export interface Settings {
   shards: number;
   /** The longest that a query may take, in milliseconds. */
   queryMs: number;
+  /** How long the kept logs of a script stay, in days, and how many MiB of them. */
+  logDays: number;
+  logMb: number;
   /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
   cpuMs: number;
   maxCpuMs: number;
@@ -125,6 +128,18 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       (text) => parseNumber(text, MIN_QUERY_MS, MAX_QUERY_MS),
       `a whole number from ${MIN_QUERY_MS} to ${MAX_QUERY_MS}`,
     ),
+    logDays: read(
+      "MAYFLY_LOG_DAYS",
+      7,
+      (text) => parseNumber(text, 1, MAX_LOG_DAYS),
+      `a whole number from 1 to ${MAX_LOG_DAYS}`,
+    ),
+    logMb: read(
+      "MAYFLY_LOG_MB",
+      100,
+      (text) => parseNumber(text, 1, MAX_LOG_MB),
+      `a whole number from 1 to ${MAX_LOG_MB}`,
+    ),
     cpuMs: cpuLimit("MAYFLY_CPU_MS", 3_000),
     maxCpuMs: cpuLimit("MAYFLY_MAX_CPU_MS", MAX_CPU_MS),
     memoryMb: read(
@@ -170,6 +185,9 @@ const MAX_QUERY_MS = 300_000;
 const MIN_CPU_MS = 250;
 const MAX_CPU_MS = 300_000;
 const MAX_DRAIN_SECONDS = 900;
+const MAX_LOG_DAYS = 365;
+// Of the 10 GB that an object's database may have.
+const MAX_LOG_MB = 8_000;
 /** A script has some fifty series or more. */
 const MAX_METRICS_SERIES = 10_000;
 // A few large requests at once soon take less. A quarter more than the maximum still leaves room in the

@@ -99,6 +99,8 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       MAYFLY_EXECUTORS: String(settings.executors),
       MAYFLY_SHARDS: String(settings.shards),
       MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
+      MAYFLY_LOG_DAYS: String(settings.logDays),
+      MAYFLY_LOG_MB: String(settings.logMb),
       MAYFLY_METRICS_SERIES: String(settings.metricsSeries),
       OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: settings.traces?.endpoint ?? "",
       OTEL_EXPORTER_OTLP_TRACES_HEADERS: settings.traces?.headers ?? "",

@@ -45,7 +45,9 @@ export interface Observed {
   consumers: readonly string[];
 }
 
-/** The event that a request is. */
-export const fetchEvent = ({ url, method, headers, cf }: Request): TraceEvent => ({
-  request: { url, method, headers: Object.fromEntries(headers), cf },
-});
+/** The event that a request is, with as much of it as anybody is told. */
+export function fetchEvent(request: Request, { tailed, consumers }: Observed): TraceEvent {
+  const { url, method } = request;
+  if (!tailed && consumers.length === 0) return { request: { url, method, headers: {} } };
+  return { request: { url, method, headers: Object.fromEntries(request.headers), cf: request.cf } };
+}

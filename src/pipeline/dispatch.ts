@@ -126,7 +126,8 @@ export async function dispatchFetch(
 
   try {
     const forwarded = forwardedHeaders(limitBody(request), id, env, trace && workerContext(trace));
-    if (invocation.observed) invocation.observed.event = fetchEvent(forwarded);
+    const { observed } = invocation;
+    if (observed) observed.event = fetchEvent(forwarded, observed);
     const response = await invokeFetch(isolate, invocation, entrypoint, forwarded, env, ctx);
     move();
     nextMoment();
@@ -171,7 +172,8 @@ async function fetchInLane(
   invocation.trace = entrypoint.trace;
   const pass = (): Promise<Response> => {
     const forwarded = forwardedHeaders(request, id, env);
-    if (invocation.observed) invocation.observed.event = fetchEvent(forwarded);
+    const { observed } = invocation;
+    if (observed) observed.event = fetchEvent(forwarded, observed);
     return passOn(lane, call, forwarded);
   };
   try {

@@ -27,9 +27,9 @@ declare module "mayfly:main-in-context" {
   /** What only the platform may do. */
   export interface Context {
     /** Makes the call as a part of the invocation that the request belongs to. */
-    enter(request: unknown, call: () => unknown): Promise<unknown>;
-    /** Passes on what has been captured and waits to be. */
-    sendAll(): Promise<void> | undefined;
+    enter(request: unknown, call: () => unknown): unknown;
+    /** Passes on what has been written with `console` and waits to be. */
+    sendAll(): Promise<void>;
   }
   export function take(given: Context): void;
 }

@@ -1,17 +1,26 @@
 /**
  * How isolates without a tail tell the platform what their workers write with `console`: the prelude collects
- * it by invocation, and calls a stub that the user's code cannot see.
+ * it, and calls a stub that the user's code cannot see.
  */
 
 /** Members of `env` until the prelude has taken them; no binding can have such names. */
 export const CAPTURE_STUB = "mayfly:lines";
 export const CAPTURE_RATE = "mayfly:rate";
 
-/** A line on its way: level, milliseconds since 1970, arguments, and whether there would have been more. */
-export type CapturedLine = [level: string, at: number, message: unknown[], truncated?: true];
+/**
+ * A line on its way: the invocation's id, level, milliseconds since 1970, arguments, and whether there would
+ * have been more.
+ */
+export type CapturedLine = [
+  id: string,
+  level: string,
+  at: number,
+  message: unknown[],
+  truncated?: true,
+];
 
-/** Takes lines of the invocation, as the JSON of an array of `CapturedLine`. */
-export type TakeLines = (id: string, lines: string) => Promise<void>;
+/** Takes the JSON of an array of `CapturedLine`. */
+export type TakeLines = (lines: string) => Promise<void>;
 
 /** Of an invocation's lines together, as on Cloudflare. */
 export const MAX_LOG_BYTES = 256 * 1024;

@@ -100,13 +100,12 @@ const SCHEMA = `
   );
   INSERT OR IGNORE INTO totals VALUES (1, 0, 0)`;
 
-// Lines go behind those that the invocation has.
+// Numbered by report, invocation in it, and line: those of one invocation in the order in which they came.
 const ADD_LINES = `
   INSERT INTO lines (invocation, number, level, at, form, text, more)
-  SELECT kept.value ->> 'id',
-    coalesce((SELECT lines FROM invocations WHERE id = kept.value ->> 'id'), 0) + line.key,
+  SELECT kept.value ->> 'id', (?2 << 34) + (kept.key << 17) + line.key,
     line.value ->> 0, line.value ->> 1, line.value ->> 2, line.value ->> 3, line.value ->> 4
-  FROM json_each(?) kept, json_each(kept.value, '$.lines') line`;
+  FROM json_each(?1) kept, json_each(kept.value, '$.lines') line`;
 
 const ENDED = {
   trigger: "trigger",
@@ -127,12 +126,11 @@ const ADD_INVOCATIONS = `
   SELECT value ->> 'id', value ->> 'versionId', value ->> 'startedAt', value ->> 'level',
     json_array_length(value, '$.lines'), value ->> 'bytes', value ->> 'truncated', ?2,
     ${Object.values(ENDED)
-      .map((member) => `value ->> '$.ended.${member}'`)
-      .join(", ")}, value -> '$.ended.event'
+      .map((member) => `value ->> '${member}'`)
+      .join(", ")}, value -> 'event'
   FROM json_each(?1)
-  -- What is of no interest without lines may have some already.
-  WHERE NOT coalesce(value ->> '$.ended.linesOnly', 0) OR json_array_length(value, '$.lines') > 0
-    OR EXISTS (SELECT 1 FROM invocations WHERE id = value ->> 'id')
+  WHERE NOT coalesce(value ->> 'linesOnly', 0)
+    OR EXISTS (SELECT 1 FROM lines WHERE invocation = value ->> 'id')
   ON CONFLICT DO UPDATE SET
     started_at = iif(excluded.outcome IS NULL, started_at, excluded.started_at),
     level = max(level, excluded.level),
@@ -165,8 +163,8 @@ export class LogsStore {
     );
     if (last.toArray().length === 0) return;
     this.#sql.exec("DELETE FROM reports WHERE at < ?", now - REPORTS_KEPT_MS);
-    this.#sql.exec(ADD_LINES, kept);
     const change = this.totals().changes + 1;
+    this.#sql.exec(ADD_LINES, kept, change);
     this.#sql.exec(ADD_INVOCATIONS, kept, change);
     this.#sql.exec(
       `UPDATE totals SET changes = ?1, bytes = bytes + (

@@ -33,7 +33,6 @@ const LEVELS = ["debug", "error", "info", "log", "warn"] as const;
 
 const { apply } = Reflect;
 const { now } = Date;
-const { stringify } = JSON;
 
 /**
  * Has what is written with `console` passed on to the platform, if it has asked for it, each line with the id
@@ -54,13 +53,13 @@ export function captureConsole<W extends Writer>(
   // Taken now: later the user's code may have put a method of this name before it.
   const { take } = stub;
 
-  // Lines as JSON, each with a comma behind it.
+  // Lines as JSON, with commas between them.
   let unsent = "";
   let sendingSince = 0;
 
   async function send(): Promise<void> {
     while (unsent !== "") {
-      const lines = `[${unsent.slice(0, -1)}]`;
+      const lines = `[${unsent}]`;
       unsent = "";
       try {
         await take(lines);
@@ -86,10 +85,11 @@ export function captureConsole<W extends Writer>(
     const message = formatAll(args);
     writer.bytes += message.length;
     if (unsent.length > MAX_UNSENT) return;
+    if (unsent !== "") unsent += ",";
     unsent +=
       writer.bytes > MAX_LOG_BYTES
-        ? `["${id}","warn",${now()},${stringify([TOO_MUCH])},true],`
-        : `["${id}","${level}",${now()},${message}],`;
+        ? `["${id}","warn",${now()},["${TOO_MUCH}"],true]`
+        : `["${id}","${level}",${now()},${message}]`;
     sendSoon();
   }
 
