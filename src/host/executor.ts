@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { platform } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MARK_BYTES } from "../pipeline/flight-layout.ts";
+import { beginClosing } from "./closing.ts";
 import { CpuClock } from "./cpu-clock.ts";
 import { CpuWatchdog } from "./cpu-watchdog.ts";
 import type { Guardian } from "./guardian.ts";
@@ -33,6 +34,8 @@ interface Running {
   clock: CpuClock | undefined;
   memory: MemoryWatchdog | undefined;
   sockets: ExecutorOptions["own"];
+  /** How its flight recorder begins. */
+  flightMark: () => string;
 }
 
 /** What all executors are given. */
@@ -167,9 +170,17 @@ export class Executor {
       return spawnExecutor(options, runtimeFolder, all, settings, sandbox);
     });
     process.start();
+    const flightMark = (): string => mark.toString("hex");
     if (!CAN_WATCH) {
       const watchdog = new Watchdog(process, own.ping, LIMIT_MS);
-      return { process, watchdog, clock: undefined, memory: undefined, sockets: own };
+      return {
+        process,
+        watchdog,
+        clock: undefined,
+        memory: undefined,
+        sockets: own,
+        flightMark,
+      };
     }
     const watchdog: CpuWatchdog = new CpuWatchdog(
       process,
@@ -196,15 +207,17 @@ export class Executor {
       () => process.pid,
       () => watchdog.reader,
     );
-    return { process, watchdog, clock, memory, sockets: own };
+    return { process, watchdog, clock, memory, sockets: own, flightMark };
   }
 }
 
 async function end(running: Running, drainMs: number, handsOver = false): Promise<void> {
-  const { process, watchdog, clock, memory, sockets } = running;
+  const { process, watchdog, clock, memory, sockets, flightMark } = running;
   if (watchdog instanceof CpuWatchdog) watchdog.rest();
   else watchdog.stop();
-  await process.stop(drainMs, handsOver);
+  // What is killed at once does nothing any more.
+  const closing = drainMs > 0 ? await beginClosing(sockets.ping, flightMark()) : undefined;
+  await process.stop(drainMs, handsOver, () => closing?.told());
   // What it finishes may still eat memory.
   memory?.stop();
   clock?.stop();

@@ -142,9 +142,9 @@ export class ManagedProcess {
   /**
    * Ends the process for good: it is asked to, and killed after `graceMs` milliseconds. Resolves
    * when it has ended. Clients that have just connected may be finished with first, see
-   * `handOver`.
+   * `handOver`. `told` is called once it has been asked.
    */
-  async stop(graceMs: number, handsOver = false): Promise<void> {
+  async stop(graceMs: number, handsOver = false, told?: () => void): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     const child = this.#child;
@@ -157,6 +157,7 @@ export class ManagedProcess {
       if (handsOver) await handOver(pid, send);
       send("SIGTERM");
       send("SIGCONT");
+      told?.();
     }
     const timer = setTimeout(() => this.kill(), graceMs);
     await exited;

@@ -42,6 +42,8 @@ const STATE_LIMIT_MS = 15_000;
 
 const READY_WITHIN_MS = 60_000;
 const STATE_STOP_MS = 5_000;
+/** Nothing is passed on to them any more: they only report. */
+const LANE_STOP_MS = 2_000;
 /** A process that fails so often before the platform has ever been ready will not do better. */
 const MAX_FAILURES_AT_START = 4;
 
@@ -165,7 +167,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
     for (const watchdog of watchdogs) watchdog.stop();
     // The executors first: what they finish still needs state.
     await Promise.all(executors.map((executor) => executor.stop(drainMs)));
-    await Promise.all(lanes.map((lane) => lane.stop(0)));
+    await Promise.all(lanes.map((lane) => lane.stop(Math.min(drainMs, LANE_STOP_MS))));
     await Promise.all([quarantine.stop(0), egress?.stop(0)]);
     await Promise.all([state, ...shards].map((process) => process.stop(STATE_STOP_MS)));
     await guardian.release();

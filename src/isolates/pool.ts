@@ -201,9 +201,25 @@ export function end(
   isolate.usedAt = Date.now();
   invocation.wallTimeMs = isolate.usedAt - invocation.startedAt;
   cpuEnds(invocation, isolate, isolate.usedAt, hasTail(isolate, env));
-  record(invocation, env, ctx);
+  if (!recorded?.has(invocation)) record(invocation, env, ctx);
   if (isolate.running.size === 0 && (isolate.retired || isolate.kind === "request")) {
     evict(isolate, env, ctx);
+  }
+}
+
+// What has been recorded before its end.
+let recorded: WeakSet<Invocation> | undefined;
+
+/** Records what is in flight as if it ended now: this process ends with it. */
+export function recordRunning(env: Env, ctx: ExecutionContext): void {
+  recorded ??= new WeakSet();
+  const now = Date.now();
+  for (const { running } of isolates.values()) {
+    for (const invocation of running) {
+      invocation.wallTimeMs = now - invocation.startedAt;
+      recorded.add(invocation);
+      record(invocation, env, ctx);
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { metrics } from "../observe/metrics/endpoint.ts";
 import { stateOf } from "../roles/contract.ts";
+import { close, CLOSE_PATH, isClose } from "./close.ts";
 import { dispatchRequest } from "./dispatch.ts";
 import { errorPage } from "./error-page.ts";
 import { hostUnknown, stateUnavailable, targetInvalid } from "./errors.ts";
@@ -63,6 +64,7 @@ async function servePlatform(
     if (pathAndQuery.startsWith("/client/v4/")) {
       return await stateOf(env, ctx).fetch(withOrigin(request));
     }
+    if (path === CLOSE_PATH && isClose(request, env)) return await close(request, env, ctx);
     switch (path) {
       case "/_mayfly/health":
         return Response.json({ status: "ok" });

@@ -33,6 +33,9 @@ export function answered(invocation: Invocation): void {
   cpuRan(invocation);
 }
 
+/** Whether any invocation has no result yet. */
+export const isAnyUnanswered = (): boolean => waiting.size > 0;
+
 /** Stops the waiting for all that are over their limit. */
 export function stopOverdue(now: number): void {
   for (const [{ startedAt }, { limitMs, stop }] of waiting) {
