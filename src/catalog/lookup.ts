@@ -6,6 +6,7 @@ import {
   subdomainOf,
   WORKERS_DEV,
 } from "./address.ts";
+import { IS_BUDGETED } from "./budgets.ts";
 import { isApiHost, toHostName } from "./host.ts";
 import { observeOf } from "./observe.ts";
 import { compareRoutes, parseRoutePattern } from "./route-pattern.ts";
@@ -24,6 +25,7 @@ interface TargetRow extends VersionTargetRow {
   settings: string;
   /** Null unless it is tailed, or was. */
   tailed_until: number | null;
+  budgeted: 0 | 1;
 }
 
 /** What a host serves, one row for each version; routes also without a script. */
@@ -40,7 +42,7 @@ const TARGET_COLUMNS = `
   v.id AS version_id, v.isolation, v.wall_time_ms, v.cpu_ms, v.code_bytes,
   v.annotations ->> '$."workers/tag"' AS tag, v.annotations ->> '$."workers/message"' AS message,
   apart.until AS apart_until, apart.reason AS apart_reason, apart.culprit AS apart_culprit,
-  tailed.until AS tailed_until`;
+  tailed.until AS tailed_until, ${IS_BUDGETED} AS budgeted`;
 
 const MARKS = `
   LEFT JOIN apart_scripts apart ON apart.script_id = s.id
@@ -186,6 +188,7 @@ function toScriptTarget(rows: TargetRow[]): ScriptTarget | undefined {
     scriptName: first.script_name,
     versions: rows.map(toVersionTarget),
     ...(observe && { observe }),
+    ...(first.budgeted === 1 && { budgets: true as const }),
     ...(until !== null &&
       until > Date.now() && {
         apart: { until, reason: first.apart_reason, culprit: first.apart_culprit === 1 },

@@ -7,6 +7,7 @@ import shards from "../../migrations/0005_shards.sql";
 import egress from "../../migrations/0006_egress.sql";
 import usage from "../../migrations/0007_usage.sql";
 import tails from "../../migrations/0008_tails.sql";
+import budgets from "../../migrations/0010_budgets.sql";
 import logs from "../../migrations/0011_logs.sql";
 import { randomHex } from "./crypto.ts";
 
@@ -20,6 +21,7 @@ const MIGRATIONS = [
   { name: "0006_egress.sql", sql: egress },
   { name: "0007_usage.sql", sql: usage },
   { name: "0008_tails.sql", sql: tails },
+  { name: "0010_budgets.sql", sql: budgets },
   { name: "0011_logs.sql", sql: logs },
 ];
 

@@ -60,6 +60,8 @@ export interface ScriptTarget {
   apart?: Apart;
   /** Missing: nobody. */
   observe?: Observe;
+  /** Budgets may keep it from running: see `usage/budgets/spend.ts`. */
+  budgets?: true;
 }
 
 /** A route whose host part matches; its path pattern is `prefix` with anything after, or exact. */

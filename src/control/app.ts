@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
 import { authenticate, type Principal } from "./auth.ts";
+import { budgets } from "./budgets.ts";
 import { drain } from "./drain.ts";
 import { egress } from "./egress.ts";
 import { failure } from "./envelope.ts";
@@ -71,6 +72,7 @@ for (const resource of [
   queues,
   tokens,
   usage,
+  budgets,
   cronRuns,
   logs,
   egress,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { restoreBackup } from "./backup.ts";
+import { listBudgets, removeBudget, setBudget, type BudgetOptions } from "./budget-commands.ts";
 import { tellSupervisor } from "./control-socket.ts";
 import { printEnvironment } from "./environment-command.ts";
 import { HostError } from "./host-error.ts";
@@ -36,6 +37,13 @@ const HELP = `mayfly <command>
                                    what workers of the default account have used; by script, version,
                                    trigger, minute, hour, day, operation or total, or several of them;
                                    times such as 2026-11-01, 24h or month (default)
+  budget set <name> --invocations <n> | --cpu-ms <n> | --usd <n>
+      [--script <name>] [--period day|month] [--warn-at <shares>] [--webhook <url>]
+      [--action warn|throttle|stop] [--per-second <n>] [--rates <invocations>,<cpu-ms>]
+                                   limit what workers of the default account, or one of them, may
+                                   use; rates in dollars for a million of each
+  budget list [--json]             list its budgets and how they stand
+  budget remove <name>             take a budget away
   help                             print this
   --version                        print the version
 
@@ -85,6 +93,8 @@ async function run(args: string[]): Promise<void> {
     case "usage":
       takes(rest, 0, "usage");
       return showUsage(readSettings(process.env), values);
+    case "budget":
+      return budget(rest, values);
     default:
       throw new UsageError(command ? `Unknown command "${command}"` : "No command given");
   }
@@ -97,8 +107,8 @@ const COMMANDS_WITH: Record<string, string[]> = {
   by: ["usage"],
   since: ["usage", "logs"],
   until: ["usage", "logs"],
-  script: ["usage"],
-  json: ["usage", "logs"],
+  script: ["usage", "budget set"],
+  json: ["usage", "logs", "budget list"],
   level: ["logs"],
   search: ["logs"],
   invocation: ["logs"],
@@ -107,6 +117,15 @@ const COMMANDS_WITH: Record<string, string[]> = {
   field: ["logs"],
   limit: ["logs"],
   follow: ["logs"],
+  invocations: ["budget set"],
+  "cpu-ms": ["budget set"],
+  usd: ["budget set"],
+  rates: ["budget set"],
+  period: ["budget set"],
+  action: ["budget set"],
+  "per-second": ["budget set"],
+  "warn-at": ["budget set"],
+  webhook: ["budget set"],
 };
 
 function checkOptions(given: string[], typed: string): void {
@@ -145,6 +164,30 @@ async function token([action, ...rest]: string[], access = "write"): Promise<voi
   }
 }
 
+async function budget(
+  [action, ...rest]: string[],
+  options: BudgetOptions & { json?: boolean | undefined },
+): Promise<void> {
+  const settings = readSettings(process.env);
+  switch (action) {
+    case "set": {
+      const [name] = takes(rest, 1, "budget set <name> …");
+      return setBudget(settings, name as string, options);
+    }
+    case "list":
+      takes(rest, 0, "budget list");
+      return listBudgets(settings, options.json);
+    case "remove": {
+      const [name] = takes(rest, 1, "budget remove <name>");
+      return removeBudget(settings, name as string);
+    }
+    default:
+      throw new UsageError(
+        `${action ? `Unknown command "budget ${action}"` : "budget"}: must be set, list or remove`,
+      );
+  }
+}
+
 function parse(args: string[]) {
   try {
     return parseArgs({
@@ -169,6 +212,15 @@ function parse(args: string[]) {
         field: { type: "string", multiple: true },
         limit: { type: "string" },
         follow: { type: "boolean", short: "f" },
+        invocations: { type: "string" },
+        "cpu-ms": { type: "string" },
+        usd: { type: "string" },
+        rates: { type: "string" },
+        period: { type: "string" },
+        action: { type: "string" },
+        "per-second": { type: "string" },
+        "warn-at": { type: "string" },
+        webhook: { type: "string" },
       },
     });
   } catch (error) {

@@ -2,6 +2,7 @@ import type { Env } from "../env.ts";
 import { allSpansSent, sendSpans } from "../observe/traces/send.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { stopOverdue } from "../pipeline/wall-time.ts";
+import { holdsInvocations, returnIdle } from "../usage/budgets/spend.ts";
 import { shareCpu } from "../usage/cpu-share.ts";
 import { allReported, report } from "../usage/report.ts";
 import { forgetCode } from "./code-cache.ts";
@@ -33,8 +34,9 @@ async function sweep(env: Env, ctx: ExecutionContext): Promise<void> {
     shareCpu();
     stopOverdue(sweptAt);
     evictIdle(sweptAt, env, ctx);
+    returnIdle(sweptAt, env, ctx);
     await Promise.all([report(env, ctx), sendSpans(env, ctx)]);
-  } while (!poolIsEmpty() || !allReported() || !allSpansSent());
+  } while (!poolIsEmpty() || !allReported() || !allSpansSent() || holdsInvocations());
   forgetCode();
   forgetRoutes();
   collectGarbage();

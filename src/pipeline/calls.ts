@@ -31,6 +31,9 @@ export interface Caller {
   isolate: string;
 }
 
+/** The platform itself, on an account's behalf: what it calls is nobody's usage. */
+export const PLATFORM = { scriptName: "", versionId: "", isolate: "" } as const;
+
 // How many workers called one another before; without an entry none did.
 const depths = new WeakMap<Invocation, number>();
 
@@ -44,6 +47,7 @@ export function enterDepth(invocation: Invocation, depth: number | undefined): v
  * At the edge, where the isolate may not be this process's, Cloudflare counts.
  */
 export function countSubrequest(caller: Caller): void {
+  if (caller.versionId === PLATFORM.versionId) return;
   usageOfCaller(caller).subrequests++;
   const isolate = findIsolate(caller.isolate);
   if (!isolate) return;

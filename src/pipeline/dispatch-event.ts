@@ -25,6 +25,7 @@ import type {
   ScheduledEvent,
 } from "../roles/events.ts";
 import { receive } from "../roles/forward.ts";
+import { budgetRetryAt, giveBack, spend } from "../usage/budgets/spend.ts";
 import { admit, left } from "./admit.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { failed, newInvocation } from "./dispatch.ts";
@@ -153,11 +154,16 @@ async function dispatch<Report extends HandlerReport>(
     }
   }
   if (env.MAYFLY_LANE) await arrive(target.scriptId);
+  if (target.budgets && (await spend(target, env, ctx))) {
+    left(accountId, version);
+    return { outcome: { ...BUSY.outcome, busyUntil: budgetRetryAt(target) } };
+  }
   let acquired: Acquired;
   try {
     acquired = acquire(version, true, env, ctx);
   } catch (error) {
     left(accountId, version);
+    if (target.budgets) giveBack(target);
     if (error instanceof NoCapacityError) return BUSY;
     throw error;
   }

@@ -13,6 +13,7 @@ import { countErrorAnswer } from "../observe/metrics/error-answers.ts";
 import { fetchEvent } from "../observe/observed.ts";
 import { beginRequestTrace, workerContext } from "../observe/traces/invocation-trace.ts";
 import { tracing } from "../observe/traces/tracing.ts";
+import { giveBack, spend } from "../usage/budgets/spend.ts";
 import { acquire, type Acquired } from "./acquire.ts";
 import { admit, bodyBytes, left, MAX_BODY_BYTES, RefusedError, refuse } from "./admit.ts";
 import { enterDepth } from "./calls.ts";
@@ -102,6 +103,11 @@ export async function dispatchFetch(
   if (env.MAYFLY_RUNTIME === "workerd") keepSweeping(env, ctx);
   const lane = laneOf(target, version, env);
   if (lane) return fetchInLane(lane, { id, target, version, entrypoint }, request, env, ctx);
+  const overBudget = target.budgets && (await spend(target, env, ctx));
+  if (overBudget) {
+    left(target.accountId, version);
+    return errorPage(overBudget, request);
+  }
   if (mustWait()) await waitForMoment();
 
   let acquired: Acquired;
@@ -115,6 +121,7 @@ export async function dispatchFetch(
     );
   } catch (error) {
     left(target.accountId, version);
+    if (target.budgets) giveBack(target);
     if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
     throw error;
   }
@@ -228,12 +235,19 @@ export async function dispatchRpc(
     );
     return called.finally(() => left(target.accountId, version));
   }
+  const overBudget = target.budgets && (await spend(target, env, ctx));
+  if (overBudget) {
+    left(target.accountId, version);
+    countErrorAnswer("rpc", overBudget);
+    throw new RefusedError(overBudget);
+  }
   let acquired: Acquired;
   try {
     acquired = acquire(version, true, env, ctx);
   } catch (error) {
     left(target.accountId, version);
     if (error instanceof NoCapacityError) countErrorAnswer("rpc", errors.noCapacity);
+    if (target.budgets) giveBack(target);
     throw error;
   }
   const { isolate } = acquired;

@@ -95,6 +95,14 @@ export const tooManyInFlight = (of: string, limit: number): PageError => ({
   retryAfterSeconds: 1,
 });
 
+export const budgetExhausted = (retryAfterSeconds: number): PageError => ({
+  status: 429,
+  code: "budget_exhausted",
+  title: "Error 1027: Worker exceeded its budget",
+  detail: "What its owner lets the worker use in this time is used up.",
+  retryAfterSeconds,
+});
+
 export const noCapacity: PageError = {
   status: 503,
   code: "no_capacity",

@@ -22,6 +22,7 @@ import type { LaneCall } from "../pipeline/lanes.ts";
 import type { ExecutorSample } from "../observe/metrics/executors.ts";
 import type { Traced } from "../observe/tail/trace-item.ts";
 import type { Feed } from "../triggers/database/protocol.ts";
+import type { Lease, LeaseRequest, Returned, Webhook } from "../usage/budgets/protocol.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
 /** Holds the platform's own data. Runs no code and no SQL of a user. */
@@ -59,6 +60,8 @@ export interface StateRole {
   report(report: string): Promise<void>;
   /** Has spans exported, whose number is given: a member of OTLP's `resourceSpans`, as JSON. */
   exportSpans(resourceSpans: string, spans: number): Promise<void>;
+  /** Grants invocations of a script that has budgets, or says until when there are none. */
+  leaseInvocations(accountId: string, request: LeaseRequest): Promise<Lease>;
   /**
    * Shows finished invocations, each a `TraceData` as JSON, to the sessions of `wrangler tail` of the script.
    * `missed`: how many more there were.
@@ -106,6 +109,13 @@ export interface ExecutorRole {
     event: ScheduledEvent,
     noRetry: () => Promise<void>,
   ): Promise<EventOutcome>;
+  /**
+   * Gives back all that it was granted of the account's invocations, but for what it has spent, and takes
+   * nothing any more that was granted before this turn. With `flush`, when state knows of all that has ended.
+   */
+  returnInvocations(accountId: string, turn: number, flush: boolean): Promise<Returned>;
+  /** Sends the request as if a worker of the account did; the status of the answer. Rejects if there is none. */
+  callWebhook(accountId: string, webhook: Webhook): Promise<number>;
   /** Gives finished invocations of others to the `tail()` handler of the account's script. */
   handleTail(accountId: string, scriptName: string, items: Traced[]): Promise<EventOutcome>;
 }

@@ -26,11 +26,13 @@ export interface QueueReport extends HandlerReport {
 }
 
 /**
- * How an event ended. `busy`: it was not given to the worker, for lack of capacity; it is to be tried
+ * How an event ended. `busy`: it was not given to the worker, for lack of capacity or of a budget; it is to be tried
  * again and counts for nothing. A call that rejects was cut short by the end of the executor.
  */
 export interface EventOutcome {
   outcome: Outcome | "busy";
+  /** If it is `busy` for lack of a budget: when there may be some again, in milliseconds since 1970. */
+  busyUntil?: number;
   /** What the handler threw, in one line. */
   error?: string;
   wallTimeMs: number;

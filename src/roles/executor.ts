@@ -11,6 +11,10 @@ import { arrive, takeTurn } from "../pipeline/turns.ts";
 import { forgetRoutes } from "../pipeline/resolve.ts";
 import { sample, type ExecutorSample } from "../observe/metrics/executors.ts";
 import type { Traced } from "../observe/tail/trace-item.ts";
+import { callWebhook } from "../usage/budgets/call-webhook.ts";
+import type { Returned, Webhook } from "../usage/budgets/protocol.ts";
+import { forgetRefusals, returnAll } from "../usage/budgets/spend.ts";
+import { reportAll } from "../usage/report.ts";
 import type { LaneRole } from "./contract.ts";
 import type { EventOutcome, QueueOutcome, ScheduledEvent } from "./events.ts";
 
@@ -20,6 +24,7 @@ export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
 
   async invalidate(): Promise<void> {
     forgetRoutes();
+    forgetRefusals();
   }
 
   sample(): Promise<ExecutorSample> {
@@ -68,6 +73,16 @@ export class Executor extends WorkerEntrypoint<Env> implements LaneRole {
     noRetry: () => Promise<void>,
   ): Promise<EventOutcome> {
     return dispatchScheduled(accountId, scriptName, event, noRetry, this.env, this.ctx);
+  }
+
+  async returnInvocations(accountId: string, turn: number, flush: boolean): Promise<Returned> {
+    const returned = returnAll(accountId, turn);
+    if (flush) await reportAll(this.env, this.ctx);
+    return returned;
+  }
+
+  callWebhook(accountId: string, webhook: Webhook): Promise<number> {
+    return callWebhook(accountId, webhook, this.ctx);
   }
 
   handleTail(accountId: string, scriptName: string, items: Traced[]): Promise<EventOutcome> {

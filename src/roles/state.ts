@@ -20,10 +20,13 @@ import { askShards } from "../observe/shards.ts";
 import { tailsOf } from "../observe/tail/tails-of.ts";
 import { storeNative } from "../triggers/native-queue.ts";
 import { wakeTriggers } from "../triggers/wake.ts";
+import { addToBudgets, budgetsOf } from "../usage/budgets/budgets-of.ts";
+import type { Lease, LeaseRequest } from "../usage/budgets/protocol.ts";
 import { addUsage } from "../usage/ledger.ts";
 import { rollUpNowAndThen } from "../usage/roll-up.ts";
 import type { Report } from "../usage/report.ts";
 import type { StateRole } from "./contract.ts";
+import { forward } from "./forward.ts";
 
 /** The state role: see `StateRole` for what each method promises. */
 export class State extends WorkerEntrypoint<Env> implements StateRole {
@@ -94,12 +97,17 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     const parsed = JSON.parse(report) as Report;
     const { id, usage, kept } = parsed;
     if (await addUsage(this.env.CATALOG, id, usage)) countReport(parsed, this.env);
+    await addToBudgets(this.env, id, usage);
     this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));
     await storeLogs(this.env, id, kept);
   }
 
   async exportSpans(resourceSpans: string, spans: number): Promise<void> {
     exportSpans({ text: resourceSpans, spans }, this.env, this.ctx);
+  }
+
+  leaseInvocations(accountId: string, request: LeaseRequest): Promise<Lease> {
+    return forward<Lease>(budgetsOf(this.env, accountId).lease(request));
   }
 
   async showTraces(scriptId: string, items: string[], missed: number): Promise<void> {

@@ -55,6 +55,14 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
   }
 }
 
+// A report under way does not have what has ended since; state may be away.
+const REPORTS_FOR_ALL = 3;
+
+/** Tells state of all that has ended, if it can be told now. */
+export async function reportAll(env: Env, ctx: ExecutionContext): Promise<void> {
+  for (let i = 0; i < REPORTS_FOR_ALL && !allReported(); i++) await report(env, ctx);
+}
+
 /** Whether state knows all. */
 export const allReported = (): boolean => !last && allPublished() && !hasKept() && !hasUsage();
 

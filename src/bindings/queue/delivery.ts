@@ -5,6 +5,7 @@ import { executorOf } from "../../roles/contract.ts";
 import type { QueueOutcome } from "../../roles/events.ts";
 import { receive } from "../../roles/forward.ts";
 import { batchesWith, settledAs } from "./counters.ts";
+import { busyPauseMs } from "../../triggers/busy-pause.ts";
 import { visibleAfter } from "./limits.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { BatchResult, DeliveredMessage, RetryAction } from "./protocol.ts";
@@ -15,9 +16,9 @@ import { AT_ONCE, type Again, type TakenMessage } from "./stored-message.ts";
 // here all run on one, and a batch more than it has use for only takes memory from others.
 const MAX_GROWN_CONCURRENCY = 20;
 
-// How long a queue waits that could not deliver: always so long if the executor was busy or is away, each
-// time twice as long if the executor ended or the script is missing.
-const BUSY_PAUSE_MS = 1_000;
+// How long a queue waits that could not deliver: always so long if the executor is away, each time twice as
+// long if the executor ended or the script is missing.
+const AWAY_PAUSE_MS = 1_000;
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
 
@@ -90,7 +91,7 @@ export class Delivery {
       await executorOf(this.#env, this.#ctx).ready();
       this.#unreachable = false;
     } catch {
-      this.#pausedUntil = Date.now() + BUSY_PAUSE_MS;
+      this.#pausedUntil = Date.now() + AWAY_PAUSE_MS;
     } finally {
       this.#asking = false;
     }
@@ -151,7 +152,7 @@ export class Delivery {
         return { failures, cuts: cuts + 1, visibleAt: AT_ONCE };
       });
     } else if (outcome.outcome === "busy" || outcome.outcome === "scriptNotFound") {
-      if (outcome.outcome === "busy") this.#pausedUntil = now + BUSY_PAUSE_MS;
+      if (outcome.outcome === "busy") this.#pausedUntil = now + busyPauseMs(outcome, now);
       else this.#pauseLonger(now);
       // The worker has not seen them, so it was no attempt.
       const seqs = messages.map(({ seq }) => seq);

@@ -10,6 +10,7 @@ import { counter, countersBy, histogram } from "../../observe/metrics/counters.t
 import { executorOf } from "../../roles/contract.ts";
 import type { EventOutcome } from "../../roles/events.ts";
 import { receive } from "../../roles/forward.ts";
+import { busyPauseMs } from "../busy-pause.ts";
 import { isMissed, toStep } from "./catch-up.ts";
 import type { CronRun } from "./protocol.ts";
 import { parseCron } from "./schedule.ts";
@@ -24,8 +25,6 @@ const MAX_TRIES = 10;
 /** Before a run that was cut short is repeated: about this long, then twice as long each time. */
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
-/** Until a run is tried again for which the executor had no capacity. */
-const BUSY_PAUSE_MS = 1_000;
 /** Runs that are over, per cron, for looking back. */
 const KEPT_RUNS = 100;
 /** While something is under way the object comes back this often, should its process end meanwhile. */
@@ -204,7 +203,7 @@ export class SchedulerObject extends DurableObject<Env> {
     this.#runningCount--;
     runsWith(ended?.outcome ?? "cutShort").value++;
     if (!ended) this.#repeat(run);
-    else if (ended.outcome === "busy") this.#postpone(run);
+    else if (ended.outcome === "busy") this.#postpone(run, busyPauseMs(ended, Date.now()));
     else this.#store.endRun(run, Date.now(), ended.outcome, ended.error, KEPT_RUNS);
     // The next slot of a cron that is caught up is made into a run only now.
     if (run.caughtUp) return this.#proceed();
@@ -213,10 +212,10 @@ export class SchedulerObject extends DurableObject<Env> {
   }
 
   /** There was no room for the run: it waits as if it had not been tried. */
-  #postpone(run: CronRun): void {
+  #postpone(run: CronRun, pauseMs: number): void {
     const now = Date.now();
     if (this.#store.hasCron(run.scriptId, run.cron)) {
-      this.#store.postponeRun(run.id, now + BUSY_PAUSE_MS);
+      this.#store.postponeRun(run.id, now + pauseMs);
     } else this.#store.endRun(run, now, "canceled", "The cron was removed", KEPT_RUNS);
   }
 
