@@ -25,14 +25,23 @@ const things = {
   own: async (env) => (await fetch(env.ADDRESS, { headers: { traceparent: env.OWN } })).json(),
   forward: async (env, request) => (await fetch(env.ADDRESS, request)).json(),
   wait: () => wait(20),
+  later: (env, request, ctx) => ctx.waitUntil(
+    wait(100).then(() => env.KV.get("key")).then(() => env.BACK.fetch("http://back/later")),
+  ),
+  stubs: async (env) => ({
+    counted: await env.BACK.counter().add(2),
+    passedOn: await env.BACK.use(env.BACK),
+    same: env.BACK === env.BACK,
+    then: (await env.BACK) === env.BACK,
+  }),
   throw: () => { throw new TypeError("that is how it is"); },
 };
 export default {
-  async fetch(request, env) {
+  async fetch(request, env, ctx) {
     const url = new URL(request.url);
     const results = {};
     for (const thing of url.searchParams.getAll("do")) {
-      results[thing] = await things[thing](env, request);
+      results[thing] = await things[thing](env, request, ctx);
     }
     const { traceparent, tracestate } = Object.fromEntries(request.headers);
     return Response.json({ traceparent, tracestate, ...results });
@@ -40,7 +49,11 @@ export default {
 };`;
 
 const BACK = `
-import { WorkerEntrypoint } from "cloudflare:workers";
+import { RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
+class Counter extends RpcTarget {
+  #count = 0;
+  add(number) { return (this.#count += number); }
+}
 export default class extends WorkerEntrypoint {
   async fetch(request) {
     await this.env.KV.get("key");
@@ -51,7 +64,29 @@ export default class extends WorkerEntrypoint {
     await this.env.KV.get("key");
     return "hello " + name;
   }
+  counter() { return new Counter(); }
+  use(stub) { return stub.greet("nested"); }
 }`;
+
+/** The spans within a call, of the worker that makes it. */
+const INSIDE: Record<string, (back: string) => string[]> = {
+  kv: () => ["client kv_get"],
+  d1: () => ["client d1_query"],
+  r2: () => ["client r2_get"],
+  fetch: (back) => ["client GET", ...requestTo(back)],
+  outside: (back) => ["client GET", ...requestTo(back)],
+  rpc: (back) => [
+    `client ${back}/greet`,
+    `  server ${back}/greet`,
+    `    internal ${back} greet`,
+    "      client kv_get",
+  ],
+};
+const requestTo = (back: string): string[] => [
+  `  server GET ${back}`,
+  `    internal ${back} fetch`,
+  "      client kv_get",
+];
 
 const CONSUMER = `
 export default {
@@ -143,6 +178,7 @@ interface Answer {
     outside?: { traceparent?: string; tracestate?: string };
     own?: { traceparent?: string };
     forward?: { traceparent?: string };
+    stubs?: unknown;
   };
   /** Of the trace that was begun, or continued. */
   traceId: string;
@@ -178,6 +214,13 @@ const named = (spans: Span[], name: string): Span => {
   return span;
 };
 
+/** The lines of a request's tree in which the things are done one after the other. */
+const treeOf = (front: string, back: string, things: string[]): string[] => [
+  `server GET ${front}`,
+  `  internal ${front} fetch`,
+  ...things.flatMap((thing) => (INSIDE[thing]?.(back) ?? []).map((line) => `    ${line}`)),
+];
+
 describe.each(["request", "shared"])("A trace of workers with %s isolation", (isolation) => {
   const front = `front-${isolation}`;
   const back = `back-${isolation}`;
@@ -185,27 +228,45 @@ describe.each(["request", "shared"])("A trace of workers with %s isolation", (is
   it("is one tree across workers and bindings", async () => {
     const things = ["kv", "d1", "r2", "fetch", "rpc", "outside"];
     const { traceId } = await call(front, things);
-    const lines = [
-      `server GET ${front}`,
-      `  internal ${front} fetch`,
-      `    client kv_get`,
-      `    client d1_query`,
-      `    client r2_get`,
-      `    client GET`,
-      `      server GET ${back}`,
-      `        internal ${back} fetch`,
-      `          client kv_get`,
-      `    client ${back}/greet`,
-      `      server ${back}/greet`,
-      `        internal ${back} greet`,
-      `          client kv_get`,
-      `    client GET`,
-      `      server GET ${back}`,
-      `        internal ${back} fetch`,
-      `          client kv_get`,
-    ];
+    const lines = treeOf(front, back, things);
     await spansOf(traceId, lines.length);
     expect(receiver.tree(traceId).split("\n")).toEqual(lines);
+  });
+
+  it("has nothing of others that go on at the same time", async () => {
+    const orders = [
+      ["kv", "wait", "rpc", "wait", "fetch"],
+      ["wait", "rpc", "wait", "kv", "kv"],
+      ["outside", "wait", "d1"],
+      ["wait", "wait", "r2", "rpc"],
+    ];
+    const all = Array.from({ length: 32 }, (_, index) => ({
+      parent: newParent(),
+      things: orders[index % orders.length] as string[],
+    }));
+    await Promise.all(
+      all.map(({ parent, things }) => call(front, things, { traceparent: parent.header })),
+    );
+    for (const { parent, things } of all) {
+      const lines = treeOf(front, back, things);
+      await spansOf(parent.traceId, lines.length);
+      expect(receiver.tree(parent.traceId, parent.spanId).split("\n")).toEqual(lines);
+    }
+  });
+
+  it("has what the worker does when its response is out", async () => {
+    const { traceId } = await call(front, ["later"]);
+    const spans = await spansOf(traceId, 7);
+    const worker = named(spans, `${front} fetch`);
+    const calls = spans.filter(({ parentId }) => parentId === worker.spanId);
+    expect(calls.map(({ name }) => name).sort()).toEqual(["GET", "kv_get"]);
+  });
+
+  it("leaves service bindings what they are", async () => {
+    const { traceId, body } = await call(front, ["stubs"]);
+    expect(body.stubs).toEqual({ counted: 2, passedOn: "hello nested", same: true, then: true });
+    await spansOf(traceId, 5);
+    receiver.tree(traceId);
   });
 });
 

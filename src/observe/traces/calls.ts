@@ -4,6 +4,7 @@ import { INVOCATION_ID_HEADER } from "../../pipeline/headers.ts";
 import { newSpanId, readContext, writeContext, type TraceContext } from "./context.ts";
 import { describeOutgoing } from "./http.ts";
 import { workerContext } from "./invocation-trace.ts";
+import { lately } from "./lately.ts";
 import { keepSpan } from "./send.ts";
 import type { Attributes, Kind } from "./span.ts";
 
@@ -36,8 +37,8 @@ export async function traced<T>(
   make: (span: CallSpan | undefined) => Promise<T>,
 ): Promise<T> {
   const trace = callingInvocation(caller, invocationId)?.trace;
-  if (!trace) return make(undefined);
-  const parent = workerContext(trace);
+  const parent = trace ? workerContext(trace) : lately(invocationId, caller.versionId);
+  if (!parent) return make(undefined);
   // A trace that is not recorded needs no further spans for others to hear that.
   const context = parent.sampled ? { ...parent, spanId: newSpanId() } : parent;
   const span: CallSpan = { context, parentId: parent.spanId, attributes };

@@ -1,9 +1,7 @@
 /** https://opentelemetry.io/docs/specs/semconv/http/http-spans/ */
 import type { Attributes } from "./span.ts";
 
-const METHODS = new Set([
-  ..."GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY".split(" "),
-]);
+const METHODS = new Set("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY".split(" "));
 
 /** What methods nobody knows are called, so that there are not too many names. */
 const methodOf = ({ method }: Request): string => (METHODS.has(method) ? method : "HTTP");

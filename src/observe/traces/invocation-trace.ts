@@ -9,6 +9,7 @@ import type { ScheduledEvent } from "../../roles/events.ts";
 import type { LoggedException } from "../observed.ts";
 import { fromText, newSpanId, newTraceId, readContext, type TraceContext } from "./context.ts";
 import { describeIncoming } from "./http.ts";
+import { rememberLately } from "./lately.ts";
 import { keepSpan, sendSpansSoon } from "./send.ts";
 import type { Attributes, Kind } from "./span.ts";
 import { tracing } from "./tracing.ts";
@@ -137,6 +138,7 @@ export function endTrace(
   ctx: ExecutionContext,
 ): void {
   const { context, parentId, links, exceptions } = trace;
+  rememberLately(invocation.id, invocation.versionId, workerContext(trace));
   if (!context.sampled) return;
   const { trigger, outcome, status, entrypoint, scriptName } = invocation;
   const endedAt = invocation.startedAt + invocation.wallTimeMs;
