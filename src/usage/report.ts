@@ -1,6 +1,6 @@
 import type { Env } from "../env.ts";
 import { log } from "../observe/log.ts";
-import { counter, histogram, takeCounted, timed } from "../observe/metrics/counters.ts";
+import { counter, hasCounted, histogram, takeCounted } from "../observe/metrics/counters.ts";
 import type { SeriesValues } from "../observe/metrics/series.ts";
 import { hasKept, hasMuchKept, takeKept } from "../observe/logs/kept.ts";
 import { allPublished } from "../observe/publish-later.ts";
@@ -24,6 +24,8 @@ const REPORT_EVERY_MS = 500;
 
 const delayedReports = counter("mayfly_reports_delayed_total");
 const calls = histogram("mayfly_state_call_duration_seconds", { call: "report" });
+/** How long state took for the last report. It is told with the next one, and no reason for one. */
+let tookMs: number | undefined;
 let reportedAt = 0;
 let reports = 0;
 /** The one whose arrival is not certain yet. */
@@ -47,8 +49,9 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
   last ??= next();
   if (!last) return;
   try {
-    await timed(calls, stateOf(env, ctx).report(JSON.stringify(last)));
+    await stateOf(env, ctx).report(JSON.stringify(last));
     last = undefined;
+    tookMs = Date.now() - reportedAt;
   } catch (error) {
     delayedReports.value++;
     log("warn", "report_delayed", { message: String(error) });
@@ -68,7 +71,9 @@ export const allReported = (): boolean => !last && allPublished() && !hasKept() 
 
 function next(): Report | undefined {
   const usage = takeUsage();
-  const counted = takeCounted();
-  if (usage.length === 0 && !hasKept() && !counted) return undefined;
-  return { id: `${processId()}-${reports++}`, usage, counted, kept: takeKept() };
+  if (usage.length === 0 && !hasKept() && !hasCounted()) return undefined;
+  if (tookMs !== undefined) calls.observe(tookMs);
+  tookMs = undefined;
+  const id = `${processId()}-${reports++}`;
+  return { id, usage, counted: takeCounted(), kept: takeKept() };
 }

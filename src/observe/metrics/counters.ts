@@ -25,6 +25,8 @@ export interface Histogram {
 }
 
 interface Counting {
+  /** Whether anything has been counted since it was last taken. */
+  isPending(): boolean;
   /** What has been counted since the last call; undefined if nothing. */
   take(): number | Distribution | undefined;
 }
@@ -34,6 +36,7 @@ const all: { name: MetricOf<"counter" | "histogram">; labels: string; counting: 
 export function counter(name: MetricOf<"counter">, labels: Labels = {}): Counter {
   const made = {
     value: 0,
+    isPending: (): boolean => made.value > 0,
     take(): number | undefined {
       const { value } = made;
       made.value = 0;
@@ -49,6 +52,7 @@ export function histogram(name: MetricOf<"histogram">, labels: Labels = {}): His
   let counts: Distribution | undefined;
   const made = {
     observe: (ms: number): void => observe((counts ??= emptyDistribution(name)), bounds, ms),
+    isPending: (): boolean => counts !== undefined,
     take(): Distribution | undefined {
       const taken = counts;
       counts = undefined;
@@ -96,6 +100,9 @@ export function zeros(): SeriesValues {
 
 const isHistogram = (name: MetricName): name is MetricOf<"histogram"> =>
   METRICS[name].type === "histogram";
+
+/** Whether anything has been counted since all was last taken. */
+export const hasCounted = (): boolean => all.some(({ counting }) => counting.isPending());
 
 /** All that has been counted since the last call; undefined if nothing. */
 export function takeCounted(): SeriesValues | undefined {
