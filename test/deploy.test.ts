@@ -164,7 +164,7 @@ describe("wrangler deploy", () => {
     expect(result).toMatchObject({ tags: change.tags, logpush: false });
     expect(await settings()).toEqual(result);
     const tail = { tail_consumers: [{ service: "x" }] };
-    expect(await callApi(platform, "PATCH", path, tail)).toMatchObject({ code: 10021 });
+    expect(await callApi(platform, "PATCH", path, tail)).toMatchObject({ code: 10203 });
   });
 
   it("has the script listed and its code given back", async () => {
@@ -275,7 +275,7 @@ describe("an upload is refused by the name of the field", () => {
     ["exports.C", { exports: { C: { type: "durable-object", storage: "sqlite" } } }],
     ["assets.jwt", { assets: { jwt: "x", config: {} } }],
     ["containers", { containers: [{ class_name: "C" }] }],
-    ["tail_consumers", { tail_consumers: [{ service: "tail" }] }],
+    ["streaming_tail_consumers", { streaming_tail_consumers: [{ service: "tail" }] }],
     ["limits.subrequests", { limits: { subrequests: 50 } }],
     ["binding B of type d1 must have a valid `id` specified", binding("d1")],
     ["binding B of type d1 must have a valid `id` specified", binding("d1", { id })],

@@ -40,7 +40,8 @@ export default {
     const { pathname } = new URL(request.url);
     id ??= crypto.randomUUID();
     if (pathname === "/id") return new Response(id);
-    if (pathname === "/large") console.log("x".repeat(100_000));
+    if (pathname === "/huge") for (let i = 0; i < 10; i++) console.log("x".repeat(100_000));
+    else if (pathname === "/large") console.log("x".repeat(100_000));
     else await work("fetch", Number(pathname.slice(1)));
     return new Response("done");
   },
@@ -410,6 +411,16 @@ describe("a session", () => {
     await until(async () => !(await used()), 5_000);
   });
 
+  it("says when lines were too many to be shown", async () => {
+    await deploy("wordy");
+    const { messages, socket } = await lookOn(platform, "wordy");
+    await (await platform.fetchHost("wordy.dev.localhost", "/huge")).arrayBuffer();
+    await until(() => messages.length > 0, 5_000);
+    expect(messages[0]).toMatchObject({ truncated: true, outcome: "ok" });
+    expect(messages[0]?.logs.length).toBeLessThan(10);
+    socket.close();
+  });
+
   it("is refused with the field that is wrong", async () => {
     await deploy("strict");
     const path = `/accounts/${platform.accountId}/workers/scripts/strict/tails`;
@@ -427,5 +438,15 @@ describe("a session", () => {
     const nobody = `/accounts/${platform.accountId}/workers/scripts/nobody/tails`;
     expect(await callApi(platform, "POST", nobody, {})).toMatchObject({ status: 404, code: 10007 });
     expect(await sessions(platform, "strict")).toEqual([]);
+
+    // Who may only read may look on.
+    const reader = { name: "reader", access: "read" };
+    const { value } = await account<{ value: string }>(platform, "POST", "/tokens", reader);
+    const opened = await callApi(platform, "POST", path, {}, value);
+    expect(opened).toMatchObject({ status: 200, result: { connected: false } });
+    const ended = `${path}/${(opened.result as { id: string }).id}`;
+    expect(await callApi(platform, "DELETE", ended, undefined, value)).toMatchObject({
+      status: 200,
+    });
   });
 });

@@ -58,10 +58,12 @@ export class TailObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#sessions = ctx.storage.kv.get<Session[]>("sessions") ?? [];
-    for (const session of this.#sessions) {
-      // Cut off by the end of the process that this object was in before.
-      if (this.#sockets(session.id).length === 0) session.connectBy ??= Date.now() + UNUSED_MS;
-    }
+    // Cut off by the end of the process that this object was in before.
+    const cutOff = this.#sessions.filter(
+      ({ id, connectBy }) => connectBy === undefined && this.#sockets(id).length === 0,
+    );
+    for (const session of cutOff) session.connectBy = Date.now() + UNUSED_MS;
+    if (cutOff.length > 0) ctx.waitUntil(this.#changed());
   }
 
   /** Begins a session of at most so many milliseconds; `undefined`: no such script. */
@@ -106,7 +108,11 @@ export class TailObject extends DurableObject<Env> {
 
   /** Shows invocations, each a `TraceData` as JSON, to the sessions whose filters they pass. */
   async show(items: string[], missed: number): Promise<void> {
-    if (this.#sessions.length === 0) return this.#tellAgain();
+    if (this.#sessions.length === 0) {
+      // Somebody has not heard that the last one is over. Of a script that is gone nothing is known.
+      if (this.#entered === "unknown" && this.#scriptId) await this.#changed();
+      return;
+    }
     for (const json of items) {
       const item = JSON.parse(json) as TraceData;
       let redacted: string | undefined;
@@ -158,6 +164,10 @@ export class TailObject extends DurableObject<Env> {
     const [id = ""] = this.ctx.getTags(socket);
     const others = this.#sockets(id).filter((other) => other !== socket);
     if (others.length === 0 && this.#find(id)) await this.#end([id]);
+  }
+
+  get #scriptId(): string | undefined {
+    return this.ctx.storage.kv.get<string>("scriptId");
   }
 
   #describe({ id, expiresAt }: Session): TailSession {
@@ -224,7 +234,7 @@ export class TailObject extends DurableObject<Env> {
   }
 
   async #enter(): Promise<boolean> {
-    const scriptId = this.ctx.storage.kv.get<string>("scriptId");
+    const scriptId = this.#scriptId;
     const last = Math.max(...this.#sessions.map(({ expiresAt }) => expiresAt));
     const until = this.#sessions.length > 0 ? last : "none";
     if (scriptId === undefined || until === this.#entered) return true;
@@ -244,11 +254,6 @@ export class TailObject extends DurableObject<Env> {
       log("warn", "tail_not_entered", { script: scriptId, message: String(error) });
     }
     return true;
-  }
-
-  // Somebody has not heard that the last session is over.
-  async #tellAgain(): Promise<void> {
-    if (this.#entered === "unknown") await this.#changed();
   }
 }
 
