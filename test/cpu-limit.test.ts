@@ -9,6 +9,7 @@ import { beginRun, createNamespace, endedRun, keysOf } from "./harness/cron.ts";
 import { wranglerWith } from "./harness/deploy.ts";
 import { succeeds } from "./harness/expect-command.ts";
 import { sendForm } from "./harness/form.ts";
+import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
 import { until } from "./harness/processes.ts";
 import { account, backlogCount, createQueue, deployQueueWorker } from "./harness/queue.ts";
@@ -135,6 +136,13 @@ describe("a worker that does not give the thread back", () => {
     expect(second.text).toContain("Error 1102: Worker exceeded resource limits");
     expect(await findApart(name)).toMatchObject({ culprit: true });
     expect(await call(name, "/good")).toMatchObject({ status: 200 });
+  });
+
+  it("is what the metrics say that its process was started again for", async () => {
+    const restarts = (): Promise<number | undefined> =>
+      retried(() => metric(platform, "mayfly_process_restarts_total", { reason: "cpu" }));
+    // Each of the five has ended an executor.
+    await until(async () => ((await restarts()) ?? 0) >= 5, FOUND_WITHIN_MS);
   });
 
   it("is found out also if it does so after its response", async () => {

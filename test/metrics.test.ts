@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { METRICS } from "../src/observe/metrics/definitions.ts";
 import { toExposition, toText } from "../src/observe/metrics/series.ts";
+import type { UsageRow } from "../src/usage/rows.ts";
 import { callApi } from "./harness/api.ts";
 import { callWorker } from "./harness/call-worker.ts";
 import { beginRun, changeScheduler, deployCronWorker, endedRun } from "./harness/cron.ts";
@@ -14,7 +15,7 @@ import { account, createDatabase, createQueue, deployQueueWorker } from "./harne
 import { upload } from "./harness/upload.ts";
 
 type Metrics = Map<string, ReadMetric>;
-type Usage = { rows: { script_name: string; invocations: number }[] };
+type Usage = { rows: UsageRow[] };
 
 const ROOT = join(import.meta.dirname, "..");
 const INVOCATIONS = "mayfly_invocations_total";
@@ -248,19 +249,29 @@ describe("invocations", () => {
     }
   });
 
-  it("are as many as the usage that is billed", async () => {
+  it("are as many as the usage that is billed, and took as much", async () => {
     for (const [access, name] of [
       [platform, "dev"],
       [tenant, "other"],
     ] as const) {
-      const path = "/mayfly/usage?by=script";
-      const { rows } = await account<Usage>(access, "GET", path);
+      const { rows } = await account<Usage>(access, "GET", "/mayfly/usage?by=script");
       expect(rows).toHaveLength(name === "dev" ? 7 : 1);
-      for (const { script_name: script, invocations } of rows) {
+      for (const { script_name: script = "", ...used } of rows) {
         if (script.startsWith("late")) continue;
-        expect(count(INVOCATIONS, { account: name, script }), script).toBe(invocations);
+        const labels = { account: name, script };
+        expect(count(INVOCATIONS, labels), script).toBe(used.invocations);
+        expect(count("mayfly_subrequests_total", labels), script).toBe(used.subrequests);
+        expect(count("mayfly_response_bytes_total", labels), script).toBe(used.response_bytes);
+        const seconds = read
+          .get(DURATION)
+          ?.series.filter((line) => line.name.endsWith("_sum") && line.labels["script"] === script)
+          .filter(({ labels }) => labels["account"] === name)
+          .map(({ value }) => value);
+        const ms = seconds?.reduce((sum, value) => sum + value * 1000, 0);
+        expect(ms, script).toBeCloseTo(used.wall_time_ms, 3);
       }
     }
+    expect(count("mayfly_invocation_cpu_seconds_total")).toBeGreaterThan(0);
   });
 
   it("are counted also when they are events: batches, messages and runs", () => {

@@ -141,6 +141,11 @@ test("a query that never ends keeps nobody else waiting, and its shard is back s
   await until(async () => (await countKept("FIRST")) === 3, BACK_WITHIN_MS);
   expect(await readiness()).toBe(200);
   expect(await metric(platform, "mayfly_shards")).toBe(2);
+  const stalled = { process: "shard-1", reason: "stalled" };
+  await until(
+    async () => (await metric(platform, "mayfly_process_restarts_total", stalled)) === 1,
+    2 * BACK_WITHIN_MS,
+  );
   expect(isAlive(shard)).toBe(false);
   expect(others.every(isAlive)).toBe(true);
 });

@@ -67,7 +67,8 @@ export async function reportAll(env: Env, ctx: ExecutionContext): Promise<void> 
 }
 
 /** Whether state knows all. */
-export const allReported = (): boolean => !last && allPublished() && !hasKept() && !hasUsage();
+export const allReported = (): boolean =>
+  !last && allPublished() && !hasKept() && !hasUsage() && !hasCounted();
 
 function next(): Report | undefined {
   const usage = takeUsage();
