@@ -29,8 +29,8 @@ suspects.post("/mayfly/suspects", async (c) => {
   const { script_ids, reason, culprit } = await readJson(c, incident, 10001);
   await recordIncident(c.env.CATALOG, { scriptIds: script_ids, reason, culprit }, Date.now());
   log("warn", "run_apart", { scripts: script_ids, reason, culprit });
-  // The executor in question stands still: nobody waits for it.
-  c.executionCtx.waitUntil(invalidate(c));
+  // Who sees the end of the executor in question, which stands still, must not find another that has not heard.
+  await invalidate(c, 1);
   return success(null);
 });
 
