@@ -292,9 +292,9 @@ describe.each(["shared", "request"] as const)("Logs of a worker in %s mode", (na
   it("have what was written before a handler exceeded its wall time", async () => {
     const { text } = await callWorker(platform, name, "/hang");
     const id = /invocation ([0-9a-f]{16})/.exec(text)?.[1] ?? "";
-    const found = await logged(name, id, name === "shared" ? 1 : 0);
+    const found = await logged(name, id, 1);
     expect(found).toMatchObject({ outcome: "exceededWallTime", status: 504 });
-    if (name === "shared") expect(texts(found)).toEqual(["before it hangs"]);
+    expect(texts(found)).toEqual(["before it hangs"]);
   });
 
   it("do not mix up what runs at the same time", async () => {

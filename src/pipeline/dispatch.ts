@@ -9,6 +9,7 @@ import type { Isolate } from "../isolates/isolate.ts";
 import { begin, end, evict, hasTail, NoCapacityError, retire } from "../isolates/pool.ts";
 import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
+import { expectLines } from "../observe/logs/cut-off.ts";
 import { countErrorAnswer } from "../observe/metrics/error-answers.ts";
 import { fetchEvent } from "../observe/observed.ts";
 import { beginRequestTrace, workerContext } from "../observe/traces/invocation-trace.ts";
@@ -312,6 +313,7 @@ export function failed(
   }
   if (!started) evict(isolate, env, ctx);
   else if (outcome === "exceededWallTime") {
+    expectLines(invocation, isolate);
     end(invocation, isolate, env, ctx);
     retire(isolate, env, ctx);
   } else if (!hasTail(isolate, env)) end(invocation, isolate, env, ctx);

@@ -6,6 +6,8 @@ import { INVOCATION_ID_HEADER } from "./headers.ts";
 import { splitName } from "./method-name.ts";
 import type { Invocation, Outcome } from "./record.ts";
 import { logFailure } from "../observe/log.ts";
+import { keepLateLines } from "../observe/logs/cut-off.ts";
+import type { LogLine } from "../observe/observed.ts";
 
 /**
  * Told by the runtime when an invocation in an isolate is over: after the last byte of its body,
@@ -13,13 +15,16 @@ import { logFailure } from "../observe/log.ts";
  */
 export class InvocationTail extends WorkerEntrypoint<Env, { isolate: string }> {
   override tail(items: TraceItem[]): void {
-    const isolate = findIsolate(this.ctx.props.isolate);
-    if (!isolate) return;
+    const { isolate: name } = this.ctx.props;
+    const isolate = findIsolate(name);
     for (const item of items) {
       // The platform's own calls into the isolate.
       if (item.entrypoint === "MayflyControl") continue;
-      const invocation = runningOne(isolate, item);
-      if (!invocation) continue;
+      const invocation = isolate && runningOne(isolate, item);
+      if (!invocation) {
+        keepLateLines(name, idOf(item), item.logs as LogLine[]);
+        continue;
+      }
       if (invocation.outcome === "ok") invocation.outcome = item.outcome as Outcome;
       const { observed } = invocation;
       if (observed) {
