@@ -6,6 +6,7 @@
 import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
 import { log, logFailure } from "../observe/log.ts";
+import { cpuSpent } from "../usage/cpu-share.ts";
 import { stateOf, type LaneRole } from "../roles/contract.ts";
 import { receive } from "../roles/forward.ts";
 import { cpuLimitOf, defaultCpuMs } from "./cpu-limit.ts";
@@ -92,12 +93,19 @@ export async function inTurn<T>(
     if (!outcome) throw error;
     const ended = new LaneEndedError(outcome);
     invocation.outcome = outcome;
+    if (outcome === "exceededCpu") spendLimit(invocation, target, env);
     invocation.wallTimeMs = Date.now() - invocation.startedAt;
     if (invocation.trigger === "fetch") invocation.status = 503;
     logFailure(invocation, ended);
     record(invocation, env, ctx);
     throw ended;
   }
+}
+
+// It has used that much at least; what more there was has ended with the process that knew it.
+function spendLimit(invocation: Invocation, { versions }: ScriptTarget, env: Env): void {
+  const version = versions.find(({ versionId }) => versionId === invocation.versionId);
+  if (version) cpuSpent(invocation, cpuLimitOf(version, env));
 }
 
 // While others' turns end the lane's process, this goes on waiting.

@@ -99,6 +99,12 @@ export function cpuWaits<T>(isolate: Isolate, result: T): T {
   return result;
 }
 
+/** Somebody else knows what the invocation has used at least, in milliseconds. */
+export function cpuSpent(invocation: Invocation, ms: number): void {
+  invocation.cpuTimeMs += ms;
+  usageOf(invocation).cpuTimeUs += ms * 1000;
+}
+
 /** Gives what has been used until now also to those that go on for long. */
 export function shareCpu(): void {
   pass(Date.now());

@@ -77,12 +77,14 @@ export function usageOf(used: Used): Usage {
 /** Counts a finished invocation. */
 export function meter(invocation: Invocation): void {
   const usage = usageOf(invocation);
-  usage.invocations++;
-  if (invocation.outcome !== "ok") usage.errors++;
   const starts = (usage.ends[invocation.outcome] ??= {});
   starts[invocation.startKind] = (starts[invocation.startKind] ?? 0) + 1;
-  usage.wallTimeMs += invocation.wallTimeMs;
   observe(usage.wallTimes, WALL_TIME_BOUNDS, invocation.wallTimeMs);
+  // Cut short through no fault of its own, it costs nothing: an event comes again.
+  if (invocation.outcome === "internalError") return;
+  usage.invocations++;
+  if (invocation.outcome !== "ok") usage.errors++;
+  usage.wallTimeMs += invocation.wallTimeMs;
   usage.requestBytes += invocation.requestBytes;
   usage.responseBytes += invocation.responseBytes;
 }
