@@ -42,7 +42,7 @@ export interface Tail {
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** The script's sessions, or those to which somebody is connected. */
+/** The script's sessions. */
 export async function sessions(platform: Platform, script: string): Promise<Session[]> {
   return account<Session[]>(platform, "GET", `/workers/scripts/${script}/tails`);
 }
@@ -67,7 +67,7 @@ export async function connected(
 ): Promise<void> {
   try {
     const all = async (): Promise<Session[]> => sessions(platform, script);
-    await until(async () => (await all()).filter((one) => one.connected).length >= count, 45_000);
+    await until(async () => (await all()).filter((one) => one.connected).length >= count, 120_000);
   } catch (error) {
     throw new Error(tails.map((tail) => tail.output()).join("\n"), { cause: error });
   }
