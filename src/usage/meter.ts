@@ -39,10 +39,13 @@ export type Used = Pick<Invocation, "accountId" | "scriptName" | "versionId" | "
 const WALL_TIMES = "mayfly_invocation_duration_seconds";
 const WALL_TIME_BOUNDS = boundsOf(WALL_TIMES);
 
+/** A statement of SQLite takes 2 MB. */
+const MAX_ROWS = 1_000;
+
 // By version and trigger. An entry of a minute that has passed makes room for the next one's.
 let open = new Map<string, Map<Trigger, Usage>>();
 // What has been put aside like that since the last time that all was taken.
-let closed: Usage[] = [];
+const closed: Usage[] = [];
 
 /** Where the usage of such invocations is counted at this moment. */
 export function usageOf(used: Used): Usage {
@@ -92,11 +95,12 @@ export function meter(invocation: Invocation): void {
 /** Whether anything has been counted since it was last taken. */
 export const hasUsage = (): boolean => open.size > 0 || closed.length > 0;
 
-/** All that has been counted since the last call. */
+/** What has been counted since the last call, as much of it as fits into one report: some 800 bytes each. */
 export function takeUsage(): Usage[] {
-  const taken = closed;
-  for (const triggers of open.values()) taken.push(...triggers.values());
+  for (const triggers of open.values()) closed.push(...triggers.values());
   open = new Map();
-  closed = [];
-  return taken;
+  return closed.splice(0, MAX_ROWS);
 }
+
+/** Whether some did not fit. */
+export const hasMoreUsage = (): boolean => closed.length > 0;

@@ -6,7 +6,7 @@ import { hasKept, hasMuchKept, takeKept } from "../observe/logs/kept.ts";
 import { allPublished } from "../observe/publish-later.ts";
 import { processId } from "../pipeline/invocation-id.ts";
 import { stateOf } from "../roles/contract.ts";
-import { hasUsage, takeUsage, type Usage } from "./meter.ts";
+import { hasMoreUsage, hasUsage, takeUsage, type Usage } from "./meter.ts";
 
 /** What an executor tells state about once a second. */
 export interface Report {
@@ -45,17 +45,20 @@ export function report(env: Env, ctx: ExecutionContext): Promise<void> {
 }
 
 async function send(env: Env, ctx: ExecutionContext): Promise<void> {
-  reportedAt = Date.now();
-  last ??= next();
-  if (!last) return;
-  try {
-    await stateOf(env, ctx).report(JSON.stringify(last));
+  do {
+    reportedAt = Date.now();
+    last ??= next();
+    if (!last) return;
+    try {
+      await stateOf(env, ctx).report(JSON.stringify(last));
+    } catch (error) {
+      delayedReports.value++;
+      log("warn", "report_delayed", { message: String(error) });
+      return;
+    }
     last = undefined;
     tookMs = Date.now() - reportedAt;
-  } catch (error) {
-    delayedReports.value++;
-    log("warn", "report_delayed", { message: String(error) });
-  }
+  } while (hasMoreUsage());
 }
 
 // A report under way does not have what has ended since; state may be away.
