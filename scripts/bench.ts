@@ -7,6 +7,7 @@ import { cpus, loadavg, release, type as system } from "node:os";
 import { parseArgs } from "node:util";
 import { firstRequests } from "./bench/parts/first-requests.ts";
 import { latency } from "./bench/parts/latency.ts";
+import { observing } from "./bench/parts/observing.ts";
 import { peers } from "./bench/parts/peers.ts";
 import { queues } from "./bench/parts/queues.ts";
 import { throughput } from "./bench/parts/throughput.ts";
@@ -18,6 +19,7 @@ const PARTS: Record<string, (quick: boolean) => Promise<(Section | Grid)[]>> = {
   first: firstRequests,
   latency,
   queues,
+  observing,
   peers,
 };
 const PART_WITHIN_MS = 10 * 60_000;
