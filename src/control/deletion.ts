@@ -4,6 +4,8 @@ import { deleteScript, listReferences } from "../catalog/references.ts";
 import { listProducers } from "../catalog/tail-consumers.ts";
 import { isTailed } from "../catalog/tailed-scripts.ts";
 import { logsOf } from "../observe/logs/logs-of.ts";
+import type { Env } from "../env.ts";
+import { log } from "../observe/log.ts";
 import { tailsOf } from "../observe/tail/tails-of.ts";
 import { refreshSchedules } from "../triggers/cron/scheduler.ts";
 import { updateFeeds } from "../triggers/database/update-feeds.ts";
@@ -69,7 +71,7 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   const consumed = await queuesConsumedBy(c.env.CATALOG, id);
   const tailed = await isTailed(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
-  if (tailed) await tailsOf(c.env, id).destroy();
+  if (tailed) await endTails(c.env, id);
   await logsOf(c.env, id).destroy();
   await invalidate(c);
   await refreshSchedules(c.env, id);
@@ -79,4 +81,13 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
     consumed.map((queue) => queue.id),
   );
   return success(null);
+}
+
+// Never fails: sessions of a script that is gone end by themselves, if later.
+async function endTails(env: Env, scriptId: string): Promise<void> {
+  try {
+    await tailsOf(env, scriptId).destroy();
+  } catch (error) {
+    log("warn", "tails_not_ended", { script: scriptId, message: String(error) });
+  }
 }
