@@ -134,10 +134,10 @@ export function keepLine(
 }
 
 function append(kept: Kept, line: StoredLine): void {
-  const [level, , , text, more = ""] = line;
+  const [level, , , text] = line;
   kept.lines.push(line);
   kept.level = Math.max(kept.level, level);
-  kept.bytes += LINE_BYTES + text.length + more.length;
+  kept.bytes += LINE_BYTES + text.length;
 }
 
 function toKeptEvent(event: TraceEvent, withoutQuery: boolean): KeptEvent {

@@ -1,54 +1,46 @@
-import type { LoggedException } from "../observed.ts";
-
 /** Lines of kept logs, in the form in which they travel and are stored. */
+import type { LoggedException } from "../observed.ts";
 
 /** From the least to the most severe; `log` and `info` are as severe as each other. */
 export const LEVELS = ["debug", "log", "info", "warn", "error"] as const;
 export type Level = (typeof LEVELS)[number];
 
 /**
- * What `text` is, so that most lines are stored once:
+ * What a line's text is:
  * - `text`: the one argument, a string
- * - `object`: the one argument as JSON, an object whose members are fields
- * - `json`: the one argument, a string that is the JSON of such an object
- * - `list`: the arguments as they are read; `more` has them as JSON
- * - `exception`: its name and message; `more` has a `LoggedException` as JSON
+ * - `object`: the JSON of the one argument, an object whose members are fields
+ * - `json`: the one argument, a string that is such JSON
+ * - `list`: the JSON of the array of arguments
+ * - `exception`: the JSON of a `LoggedException`
  */
 export const FORMS = ["text", "object", "json", "list", "exception"] as const;
 export type Form = (typeof FORMS)[number];
 
 /** Level and form by their places above; `at` in milliseconds since 1970. */
-export type StoredLine = [level: number, at: number, form: number, text: string, more?: string];
+export type StoredLine = [level: number, at: number, form: number, text: string];
 
-const form = (name: Form): number => FORMS.indexOf(name);
+export const formOf = (name: Form): number => FORMS.indexOf(name);
 const levelOf = (name: string): number => Math.max(0, LEVELS.indexOf(name as Level));
 
 export function toStoredLine(level: string, at: number, message: unknown[]): StoredLine {
-  const [first] = message;
-  if (message.length !== 1 || typeof first === "number" || typeof first === "boolean") {
-    const text = message.map(toText).join(" ");
-    return [levelOf(level), at, form("list"), text, JSON.stringify(message)];
-  }
-  if (typeof first === "string") {
-    return [levelOf(level), at, form(isObjectText(first) ? "json" : "text"), first];
-  }
-  const isObject = typeof first === "object" && first !== null && !Array.isArray(first);
-  const text = JSON.stringify(first);
-  return isObject
-    ? [levelOf(level), at, form("object"), text]
-    : [levelOf(level), at, form("list"), text, JSON.stringify(message)];
+  const [form, text] = toForm(message);
+  return [levelOf(level), at, formOf(form), text];
 }
 
-/** The stack, if there is one, begins with name and message. */
-export function toExceptionLine(exception: LoggedException): StoredLine {
-  const { name, message, stack, timestamp } = exception;
-  const text = `${name}: ${message}`;
-  const more = JSON.stringify({ name, message, ...(stack !== undefined && { stack }) });
-  return [levelOf("error"), timestamp, form("exception"), text, more];
+export function toExceptionLine({ timestamp, ...exception }: LoggedException): StoredLine {
+  return [levelOf("error"), timestamp, formOf("exception"), JSON.stringify(exception)];
 }
 
-const toText = (value: unknown): string =>
-  typeof value === "string" ? value : JSON.stringify(value);
+function toForm(message: unknown[]): [Form, string] {
+  const [only] = message;
+  if (message.length === 1 && typeof only === "string") {
+    return [isObjectText(only) ? "json" : "text", only];
+  }
+  const isObject = typeof only === "object" && only !== null && !Array.isArray(only);
+  return message.length === 1 && isObject
+    ? ["object", JSON.stringify(only)]
+    : ["list", JSON.stringify(message)];
+}
 
 function isObjectText(text: string): boolean {
   if (!text.startsWith("{")) return false;
@@ -59,3 +51,35 @@ function isObjectText(text: string): boolean {
     return false;
   }
 }
+
+/** The arguments of a line that is no exception. */
+export function messageOf(form: number, text: string): unknown[] {
+  const name = FORMS[form];
+  if (name === "list") return JSON.parse(text) as unknown[];
+  return [name === "object" ? JSON.parse(text) : text];
+}
+
+/** What a line that is JSON says, by name; undefined for others. */
+export function fieldsOf(form: number, text: string): Record<string, unknown> | undefined {
+  const name = FORMS[form];
+  return name === "object" || name === "json"
+    ? (JSON.parse(text) as Record<string, unknown>)
+    : undefined;
+}
+
+/** The line as it is read. */
+export function readableText(form: number, text: string): string {
+  switch (FORMS[form]) {
+    case "list":
+      return messageOf(form, text).map(valueText).join(" ");
+    case "exception": {
+      const { name, message, stack = "" } = JSON.parse(text) as LoggedException;
+      return `${name}: ${message}\n${stack}`;
+    }
+    default:
+      return text;
+  }
+}
+
+const valueText = (value: unknown): string =>
+  typeof value === "string" ? value : JSON.stringify(value);

@@ -16,14 +16,13 @@ const MIN_ALARM_MS = 60_000;
 
 /** The kept logs of one script; named by its id. */
 export class LogsObject extends DurableObject<Env> {
-  #store: LogsStore;
+  #opened: LogsStore | undefined;
   readonly #maxAgeMs: number;
   readonly #maxBytes: number;
   #alarmAt: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#store = new LogsStore(ctx.storage.sql);
     this.#maxAgeMs = Number(env.MAYFLY_LOG_DAYS || 7) * DAY_MS;
     this.#maxBytes = Number(env.MAYFLY_LOG_MB || 100) * MiB;
   }
@@ -45,16 +44,21 @@ export class LogsObject extends DurableObject<Env> {
 
   /** The script is gone. */
   async destroy(): Promise<void> {
+    this.#opened = undefined;
+    this.#alarmAt = undefined;
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
-    this.#store = new LogsStore(this.ctx.storage.sql);
-    this.#alarmAt = undefined;
+  }
+
+  // Whoever has nothing to keep needs no tables.
+  get #store(): LogsStore {
+    return (this.#opened ??= new LogsStore(this.ctx.storage.sql));
   }
 
   override async alarm(): Promise<void> {
     this.#alarmAt = undefined;
     await this.#trim();
-    // Then the file goes as well.
+    // Their tables take some space as well.
     if (this.#store.isEmpty()) await this.destroy();
   }
 

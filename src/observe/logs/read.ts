@@ -1,6 +1,7 @@
-import { FORMS, LEVELS } from "./line.ts";
+import type { LoggedException } from "../observed.ts";
+import { fieldsOf, FORMS, LEVELS, messageOf, readableText } from "./line.ts";
 import type { FieldFilter, LogsCursor, LogsPage, LogsQuery, StoredInvocation } from "./protocol.ts";
-import type { InvocationRow, LineRow, LogsStore } from "./store.ts";
+import type { InvocationRow, LogsStore } from "./store.ts";
 
 // A page ends when it has so much of lines, or has taken so long: its reader goes on behind it.
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
@@ -46,24 +47,23 @@ export async function readPage(store: LogsStore, query: LogsQuery): Promise<Logs
 
 /** Of the invocations those of which a line, or for a mere text the URL, is what the query asks for. */
 function matching(store: LogsStore, rows: InvocationRow[], query: LogsQuery): Set<string> {
-  const { level, search, fields } = query;
+  const { level, fields } = query;
+  const search = query.search?.toLowerCase() ?? "";
   const ids = new Set<string>();
-  const text = search?.toLowerCase();
-  if (text !== undefined && fields.length === 0) {
-    for (const { id, event } of rows) if (event?.toLowerCase().includes(text)) ids.add(id);
+  if (fields.length === 0) {
+    for (const { id, event } of rows) if (event?.toLowerCase().includes(search)) ids.add(id);
   }
   const candidates = rows.filter(({ id, lines }) => lines > 0 && !ids.has(id)).map(({ id }) => id);
-  for (const line of store.lines(candidates, { level, search })) {
-    if (!ids.has(line.invocation) && hasFields(line, fields)) ids.add(line.invocation);
+  for (const { invocation, form, text } of store.lines(candidates, level, search)) {
+    if (ids.has(invocation)) continue;
+    const found = search === "" || readableText(form, text).toLowerCase().includes(search);
+    if (found && hasFields(fieldsOf(form, text), fields)) ids.add(invocation);
   }
   return ids;
 }
 
-function hasFields(line: LineRow, fields: FieldFilter[]): boolean {
-  if (fields.length === 0) return true;
-  const members = fieldsOf(line);
-  return members !== undefined && fields.every((field) => hasField(members, field));
-}
+const hasFields = (members: unknown, fields: FieldFilter[]): boolean =>
+  fields.every((field) => hasField(members, field));
 
 function hasField(members: unknown, { path, value }: FieldFilter): boolean {
   let found = members;
@@ -75,36 +75,18 @@ function hasField(members: unknown, { path, value }: FieldFilter): boolean {
   return (typeof found === "string" ? found : JSON.stringify(found)) === value;
 }
 
-function fieldsOf({ form, text }: LineRow): Record<string, unknown> | undefined {
-  const name = FORMS[form];
-  return name === "object" || name === "json"
-    ? (JSON.parse(text) as Record<string, unknown>)
-    : undefined;
-}
-
 function withLines(store: LogsStore, rows: InvocationRow[]): StoredInvocation[] {
   const invocations = new Map(rows.map((row) => [row.id, toInvocation(row)]));
-  for (const line of store.lines([...invocations.keys()])) {
-    const invocation = invocations.get(line.invocation);
-    const { level, at, form, text, more } = line;
+  for (const { invocation, level, at, form, text } of store.lines([...invocations.keys()])) {
+    const found = invocations.get(invocation);
     if (FORMS[form] === "exception") {
-      const exception = JSON.parse(more ?? "{}") as { name: string; message: string };
-      invocation?.exceptions.push({ ...exception, at });
+      const exception = JSON.parse(text) as Pick<LoggedException, "name" | "message" | "stack">;
+      found?.exceptions.push({ ...exception, at });
       continue;
     }
-    const fields = fieldsOf(line);
-    const message =
-      FORMS[form] === "object"
-        ? [fields]
-        : more === null
-          ? [text]
-          : (JSON.parse(more) as unknown[]);
-    invocation?.logs.push({
-      level: LEVELS[level] ?? "log",
-      at,
-      message,
-      ...(fields && { fields }),
-    });
+    const fields = fieldsOf(form, text);
+    const message = messageOf(form, text);
+    found?.logs.push({ level: LEVELS[level] ?? "log", at, message, ...(fields && { fields }) });
   }
   return [...invocations.values()];
 }

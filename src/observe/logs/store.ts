@@ -1,3 +1,4 @@
+import { formOf } from "./line.ts";
 import type { LogsCursor } from "./protocol.ts";
 
 /** A row of `invocations`. */
@@ -34,7 +35,6 @@ export interface LineRow {
   at: number;
   form: number;
   text: string;
-  more: string | null;
 }
 
 /** What is looked for among invocations alone; lines are looked at by who asks. */
@@ -85,7 +85,6 @@ const SCHEMA = `
     at INTEGER NOT NULL,
     form INTEGER NOT NULL,
     text TEXT NOT NULL,
-    more TEXT,
     PRIMARY KEY (invocation, number)
   ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS reports (
@@ -102,9 +101,9 @@ const SCHEMA = `
 
 // Numbered by report, invocation in it, and line: those of one invocation in the order in which they came.
 const ADD_LINES = `
-  INSERT INTO lines (invocation, number, level, at, form, text, more)
+  INSERT INTO lines (invocation, number, level, at, form, text)
   SELECT kept.value ->> 'id', (?2 << 34) + (kept.key << 17) + line.key,
-    line.value ->> 0, line.value ->> 1, line.value ->> 2, line.value ->> 3, line.value ->> 4
+    line.value ->> 0, line.value ->> 1, line.value ->> 2, line.value ->> 3
   FROM json_each(?1) kept, json_each(kept.value, '$.lines') line`;
 
 const ENDED = {
@@ -252,20 +251,21 @@ export class LogsStore {
       .toArray();
   }
 
-  /** Lines of the invocations, in the order in which they came. */
-  lines(
-    ids: string[],
-    filter: { level?: number | undefined; search?: string | undefined } = {},
-  ): Iterable<LineRow> {
-    const { level = 0, search = "" } = filter;
+  /**
+   * Lines of the invocations, in the order in which they came: of the level or above, and with the text, in
+   * lower case. Those that are read otherwise than they are stored may not have the text.
+   */
+  lines(ids: string[], level = 0, search = ""): Iterable<LineRow> {
     return this.#sql.exec<LineRow & Record<string, SqlStorageValue>>(
-      `SELECT invocation, level, at, form, text, more FROM lines
+      `SELECT invocation, level, at, form, text FROM lines
       WHERE invocation IN (SELECT value FROM json_each(?1)) AND level >= ?2
-        AND (?3 = '' OR instr(lower(text), ?3) OR instr(lower(more), ?3))
+        AND (?3 = '' OR form IN (?4, ?5) OR instr(lower(text), ?3))
       ORDER BY invocation, number`,
       JSON.stringify(ids),
       level,
-      search.toLowerCase(),
+      search,
+      formOf("list"),
+      formOf("exception"),
     );
   }
 }
