@@ -32,6 +32,8 @@ export interface Env {
   TAILS: DurableObjectNamespace<TailObject>;
   /** State: one object per account that has budgets, named by its id. */
   BUDGETS: DurableObjectNamespace<BudgetObject>;
+  /** State on an own machine: answers any request with `StoredBytes`. */
+  STORED?: Fetcher;
   /** Executor and quarantine: makes isolates. */
   LOADER: WorkerLoader;
 

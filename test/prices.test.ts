@@ -1,7 +1,24 @@
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { toBill, type Bill, type BillOptions, type MonthUsage } from "../src/usage/prices/bill.ts";
-import { parseDecimal, toCents, cost, whole } from "../src/usage/prices/money.ts";
+import {
+  cost,
+  multiply,
+  parseDecimal,
+  toCents,
+  toFixed,
+  whole,
+} from "../src/usage/prices/money.ts";
+import { parseMonth, type Month } from "../src/usage/prices/month.ts";
 import { priceSheets } from "../src/usage/prices/sheets.ts";
+import type { UsageRow } from "../src/usage/rows.ts";
+import { byteMonthsOf, type Held } from "../src/usage/storage/byte-months.ts";
+import { callApi, type Answer } from "./harness/api.ts";
+import { callWorker } from "./harness/call-worker.ts";
+import { createNamespace } from "./harness/cron.ts";
+import { startPlatform, type Platform } from "./harness/platform.ts";
+import { until } from "./harness/processes.ts";
+import { account, createQueue } from "./harness/queue.ts";
+import { upload } from "./harness/upload.ts";
 
 const M = 1_000_000;
 
@@ -52,10 +69,15 @@ function inCents({ lines, usd }: Bill): Record<string, string> {
   };
 }
 
-describe("AWS Lambda bills", () => {
-  const lambda = (used: Used, options?: BillOptions): Record<string, string> =>
-    inCents(billFor("aws-lambda-function-url", month(used), options));
+const lambda = (used: Used, options?: BillOptions): Record<string, string> =>
+  inCents(billFor("aws-lambda-function-url", month(used), options));
+const gateway = (planId: string, millions: number, trigger = "fetch"): string | undefined =>
+  billFor(planId, month({ trigger, invocations: millions * M })).lines[0]?.usd;
+const paid = (used: Used): Record<string, string> =>
+  inCents(billFor("cloudflare-workers-paid", month(used)));
+const free = (used: Used): Bill => billFor("cloudflare-workers-free", month(used));
 
+describe("AWS Lambda bills", () => {
   test("as its page's example of a mobile backend: 3 million requests of 120 ms at 1536 MB", () => {
     expect(lambda({ invocations: 3 * M, wallMs: 120 }, { memoryMb: 1536 })).toEqual({
       "Lambda requests": "0.40",
@@ -122,14 +144,12 @@ describe("AWS Lambda bills", () => {
   });
 
   test("requests that come in by a gateway, by its tiers, and no other events", () => {
-    const million = (plan: string, millions: number, trigger = "fetch"): string =>
-      billFor(plan, month({ trigger, invocations: millions * M })).lines[0]?.usd ?? "";
-    expect(million("aws-lambda-http-api", 1)).toBe("1.00");
-    expect(million("aws-lambda-http-api", 310)).toBe("309.00");
-    expect(million("aws-lambda-rest-api", 1)).toBe("3.50");
+    expect(gateway("aws-lambda-http-api", 1)).toBe("1.00");
+    expect(gateway("aws-lambda-http-api", 310)).toBe("309.00");
+    expect(gateway("aws-lambda-rest-api", 1)).toBe("3.50");
     // 333 at 3.50, 667 at 2.80 and one at 2.38
-    expect(million("aws-lambda-rest-api", 1001)).toBe("3035.48");
-    expect(million("aws-lambda-http-api", 310, "queue")).toBe("0.00");
+    expect(gateway("aws-lambda-rest-api", 1001)).toBe("3035.48");
+    expect(gateway("aws-lambda-http-api", 310, "queue")).toBe("0.00");
   });
 
   test("what requests have sent out", () => {
@@ -142,9 +162,6 @@ describe("AWS Lambda bills", () => {
 });
 
 describe("Cloudflare bills", () => {
-  const paid = (used: Used): Record<string, string> =>
-    inCents(billFor("cloudflare-workers-paid", month(used)));
-
   test.each([
     [
       "15 million requests of 7 ms",
@@ -229,7 +246,6 @@ describe("Cloudflare bills", () => {
   });
 
   test("nothing on the free plan, and says what it would have refused", () => {
-    const free = (used: Used): Bill => billFor("cloudflare-workers-free", month(used));
     expect(free({ invocations: 100_000, cpuMs: 10 })).toMatchObject({ usd: "0.00", exceeded: [] });
     const operations = { "kv.put": 1001 };
     expect(free({ invocations: 100_001, cpuMs: 12, operations }).exceeded).toEqual([
@@ -291,6 +307,29 @@ describe("money", () => {
   });
 });
 
+const day = (date: number): number => Date.UTC(2026, 10, date);
+
+test("a byte-month is what is held for a whole month", () => {
+  const month = parseMonth("2026-11") as Month;
+  const gb = (samples: Held[], now = day(31)): string =>
+    toFixed(multiply(byteMonthsOf(samples, month, now), { n: 1n, d: 10n ** 9n }), 4);
+  // R2's example: 1 GB for 5 days, then 3 GB for 25.
+  const grows = [
+    { at: day(1), bytes: 1e9 },
+    { at: day(6), bytes: 3e9 },
+  ];
+  expect(gb(grows)).toBe("2.6667");
+  expect(gb(grows, day(6))).toBe("0.1667");
+  // Held since long before, and deleted in the middle.
+  const deleted = [
+    { at: day(-200), bytes: 1e9 },
+    { at: day(16), bytes: 0 },
+  ];
+  expect(gb(deleted)).toBe("0.5000");
+  expect(gb([{ at: day(40), bytes: 1e9 }], day(50))).toBe("0.0000");
+  expect(gb([])).toBe("0.0000");
+});
+
 test("every price names its source and the day on which it was known", () => {
   const { sheets, machines } = priceSheets();
   const sources = [...sheets.flatMap((sheet) => sheet.sources), ...machines.map((m) => m.source)];
@@ -300,4 +339,197 @@ test("every price names its source and the day on which it was known", () => {
   }
   const ids = sheets.flatMap(({ plans }) => plans.map(({ id }) => id));
   expect(new Set(ids).size).toBe(ids.length);
+});
+
+describe("on a platform", () => {
+  const KV_BYTES = 100_000;
+  const R2_BYTES = 2_000_000;
+  const MESSAGE = "x".repeat(5000);
+  const CODE = `export default {
+    async fetch(request, { KV, BUCKET, DB, QUEUE }) {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/kv") {
+        await KV.put("a", "x".repeat(${KV_BYTES - 1}));
+        await KV.put("a", "x".repeat(${KV_BYTES / 2}));
+        await KV.put("b", new Response("x".repeat(${KV_BYTES / 2})).body, { expirationTtl: 3600 });
+      }
+      if (pathname === "/r2") {
+        await BUCKET.put("a", new Uint8Array(${R2_BYTES / 2}));
+        const upload = await BUCKET.createMultipartUpload("unfinished");
+        await upload.uploadPart(1, new Uint8Array(${R2_BYTES / 2}));
+        await BUCKET.get("a");
+      }
+      if (pathname === "/d1") {
+        await DB.prepare("CREATE TABLE t (text)").run();
+        await DB.prepare("INSERT INTO t VALUES (?)").bind("x".repeat(500_000)).run();
+      }
+      if (pathname === "/queue") await QUEUE.send("${MESSAGE}", { contentType: "text" });
+      if (pathname === "/log") console.log("kept");
+      return new Response("x".repeat(1000));
+    },
+  }`;
+  const REQUESTS = 40;
+
+  let platform: Platform;
+  let kv: string;
+  let database: string;
+  let queue: string;
+  beforeAll(async () => {
+    platform = await startPlatform({ env: { MAYFLY_EXECUTORS: "1" } });
+    kv = await createNamespace(platform, "values");
+    queue = await createQueue(platform, "waiting");
+    await account(platform, "POST", "/r2/buckets", { name: "files" });
+    const { uuid } = await account<{ uuid: string }>(platform, "POST", "/d1/database", {
+      name: "rows",
+    });
+    database = uuid;
+    await upload(platform, {
+      name: "user",
+      code: CODE,
+      isolation: "shared",
+      metadata: {
+        observability: { enabled: true },
+        bindings: [
+          { type: "kv_namespace", name: "KV", namespace_id: kv },
+          { type: "r2_bucket", name: "BUCKET", bucket_name: "files" },
+          { type: "d1", name: "DB", id: database },
+          { type: "queue", name: "QUEUE", queue_name: "waiting" },
+        ],
+      },
+    });
+    const paths = ["/kv", "/r2", "/d1", "/queue", "/log"];
+    for (let count = 0; count < REQUESTS; count++) {
+      const { status } = await callWorker(platform, "user", paths[count] ?? "/");
+      expect(status).toBe(200);
+    }
+    await until(async () => (await usage()).total.invocations === REQUESTS, 20_000);
+  });
+  afterAll(() => platform?.stop());
+
+  const get = (path: string): Promise<Answer> =>
+    callApi(platform, "GET", `/accounts/${platform.accountId}/mayfly/usage${path}`);
+  const usage = async (): Promise<{ rows: UsageRow[]; total: UsageRow }> =>
+    (await get("?by=script,trigger")).result;
+  const bytes = async (): Promise<Record<string, number>> => {
+    const { kinds } = (await get("/storage?measure=true")).result as {
+      kinds: Record<string, { bytes: number }>;
+    };
+    return Object.fromEntries(Object.entries(kinds).map(([kind, held]) => [kind, held.bytes]));
+  };
+
+  test("this month's usage has its price everywhere", async () => {
+    const { total, rows } = await usage();
+    const { result } = await get("/prices?free_tier=false");
+    expect(result).toMatchObject({ month: new Date().toISOString().slice(0, 7), usage: total });
+    const bill = (planId: string): Bill => result.bills.find((one: Bill) => one.id === planId);
+    const usd = (planId: string): Record<string, string> =>
+      Object.fromEntries(bill(planId).lines.map((line) => [line.name, line.usd]));
+
+    const [{ wall_time_ms }] = rows as [UsageRow];
+    const billedMs = Math.max(1, Math.ceil(wall_time_ms / REQUESTS)) * REQUESTS;
+    const gateway = usd("aws-lambda-http-api");
+    // 40 at 0.20 and at 1.00 dollars for a million, and an eighth of a GB
+    expect(gateway).toMatchObject({
+      "Lambda requests": "0.000008",
+      "API Gateway, HTTP API": "0.00004",
+    });
+    expect(Number(gateway["Lambda duration"])).toBeCloseTo((billedMs / 8000) * 0.0000166667, 11);
+    // 40 answers of 1000 bytes
+    expect(Number(gateway["Data transfer out"])).toBeCloseTo((40_000 / 2 ** 30) * 0.09, 11);
+    expect(usd("aws-lambda-rest-api")).toMatchObject({ "API Gateway, REST API": "0.00014" });
+    // What is included in the price stays so. R2's units are whole ones.
+    expect(usd("cloudflare-workers-paid")).toMatchObject({
+      Subscription: "5.00",
+      Requests: "0.00",
+      "R2 class A operations": "4.50",
+      "R2 class B operations": "0.36",
+    });
+    const used = Object.fromEntries(
+      bill("cloudflare-workers-paid").lines.map((line) => [line.name, line.used]),
+    );
+    // Three puts, three for a message, three of R2 (put, create, part): millionths
+    expect(used).toMatchObject({
+      Requests: "0.00004",
+      "KV writes": "0.000003",
+      "Queue operations": "0.000003",
+      "R2 class A operations": "0.000003",
+      "R2 class B operations": "0.000001",
+    });
+    expect(Number(used["CPU time"])).toBeCloseTo(total.cpu_time_ms / 1e6, 6);
+    expect(bill("cloudflare-workers-free").exceeded).toEqual([]);
+  });
+
+  test("and is free where free tiers hold, beside what the machine costs", async () => {
+    const { stdout } = await platform.mayfly(["usage", "--prices", "--machine", "5EUR"]);
+    expect(stdout).toMatch(/Lambda requests +0.00004 used +0 billed +million requests +\$0.00/);
+    expect(stdout).toMatch(/^AWS Lambda with HTTP API .*\$0.000040?$/m);
+    expect(stdout).toMatch(/^Cloudflare Workers Paid .*\$5.00$/m);
+    expect(stdout).toMatch(/this machine +5 EUR/);
+    const json = await platform.mayfly([
+      "usage",
+      "--prices",
+      "--machine",
+      "hetzner-cx33",
+      "--json",
+    ]);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      free_tier: true,
+      machine: { id: "hetzner-cx33", per_month: "6.49", currency: "EUR" },
+    });
+  });
+
+  test.each([
+    ["?month=2026-13", "month", '"2026-13"'],
+    ["?month=2999-01", "month", "not in the future"],
+    ["?machine=5GBP", "machine", "5EUR or 12.50USD, or lightsail-2gb"],
+    ["?free_tier=no", "free_tier", "true or false"],
+    ["?by=script", "by", "month, machine, free_tier"],
+  ])("%s is refused with what is allowed", async (query, field, words) => {
+    const { status, message } = await get(`/prices${query}`);
+    expect(status).toBe(400);
+    expect(message).toContain(`${field}: `);
+    expect(message).toContain(words);
+  });
+
+  test("options that do not belong together are refused", async () => {
+    for (const args of [
+      ["--month", "2026-11"],
+      ["--prices", "--by", "script"],
+    ]) {
+      const { code, stderr } = await platform.mayfly(["usage", ...args]);
+      expect(code).not.toBe(0);
+      expect(stderr).toContain(args.includes("--by") ? "--by" : "--month");
+    }
+  });
+
+  test("what is held is measured by kind, and shown", async () => {
+    const held = await bytes();
+    expect(held).toMatchObject({
+      kv: KV_BYTES,
+      r2: R2_BYTES,
+      code: CODE.length,
+    });
+    expect(held["queues"]).toBeGreaterThanOrEqual(MESSAGE.length);
+    expect(held["queues"]).toBeLessThan(MESSAGE.length + 200);
+    expect(held["d1"]).toBeGreaterThan(500_000);
+    expect(held["logs"]).toBeGreaterThan(0);
+    const { stdout } = await platform.mayfly(["usage"]);
+    expect(stdout).toMatch(/^Bytes held at .*kv 100,000, r2 2,000,000/m);
+    const { result } = await get("/storage");
+    expect(result.kinds.r2.gb_months).toBeGreaterThan(0);
+    expect(result).toMatchObject({ not_measured: [] });
+  });
+
+  test("deleting frees it", async () => {
+    await account(platform, "DELETE", "/r2/buckets/files/objects/a");
+    await until(async () => (await bytes())["r2"] === R2_BYTES / 2, 20_000);
+    await account(platform, "DELETE", "/workers/scripts/user");
+    await account(platform, "DELETE", `/storage/kv/namespaces/${kv}`);
+    await account(platform, "DELETE", `/d1/database/${database}`);
+    await account(platform, "DELETE", `/queues/${queue}`);
+    await until(async () => (await bytes())["code"] === 0, 20_000);
+    expect(await bytes()).toEqual({ kv: 0, d1: 0, queues: 0, logs: 0, code: 0, r2: R2_BYTES / 2 });
+    // It was held for some of the month, and that is paid for.
+    expect((await get("/storage")).result.kinds.kv.gb_months).toBeGreaterThan(0);
+  });
 });

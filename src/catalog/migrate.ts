@@ -7,6 +7,7 @@ import shards from "../../migrations/0005_shards.sql";
 import egress from "../../migrations/0006_egress.sql";
 import usage from "../../migrations/0007_usage.sql";
 import tails from "../../migrations/0008_tails.sql";
+import storage from "../../migrations/0009_storage.sql";
 import budgets from "../../migrations/0010_budgets.sql";
 import logs from "../../migrations/0011_logs.sql";
 import { randomHex } from "./crypto.ts";
@@ -21,6 +22,7 @@ const MIGRATIONS = [
   { name: "0006_egress.sql", sql: egress },
   { name: "0007_usage.sql", sql: usage },
   { name: "0008_tails.sql", sql: tails },
+  { name: "0009_storage.sql", sql: storage },
   { name: "0010_budgets.sql", sql: budgets },
   { name: "0011_logs.sql", sql: logs },
 ];

@@ -19,8 +19,10 @@ import { queues } from "./queues.ts";
 import { r2 } from "./r2.ts";
 import { scripts } from "./scripts.ts";
 import { secrets } from "./secrets.ts";
+import { prices } from "./prices.ts";
 import { processes } from "./processes.ts";
 import { apart, suspects } from "./suspects.ts";
+import { storage } from "./storage.ts";
 import { tails, tailSockets } from "./tails.ts";
 import { tokens } from "./tokens.ts";
 import { triggers } from "./triggers.ts";
@@ -72,6 +74,8 @@ for (const resource of [
   queues,
   tokens,
   usage,
+  prices,
+  storage,
   budgets,
   cronRuns,
   logs,

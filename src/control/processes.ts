@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import * as z from "zod";
 import { reportProcesses } from "../observe/metrics/processes.ts";
+import { measureNowAndThen } from "../usage/storage/measure.ts";
 import type { ControlEnv } from "./app.ts";
 import { readJson } from "./body.ts";
 import { success } from "./envelope.ts";
@@ -27,5 +28,7 @@ processes.post("/mayfly/processes", async (c) => {
     throw new ApiError(403, 10000, "Authentication error: only the root token reports processes");
   }
   reportProcesses((await readJson(c, report, 10001)).processes);
+  // It comes regularly, whatever else there is to do.
+  c.executionCtx.waitUntil(measureNowAndThen(c.env, c.executionCtx as ExecutionContext));
   return success(null);
 });

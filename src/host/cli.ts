@@ -8,6 +8,7 @@ import { printEnvironment } from "./environment-command.ts";
 import { HostError } from "./host-error.ts";
 import { showLogs } from "./logs-command.ts";
 import { ROOT } from "./paths.ts";
+import { showPrices } from "./prices-command.ts";
 import { readSettings } from "./settings.ts";
 import { startCommand } from "./start-command.ts";
 import { createToken, listTokens, revokeToken } from "./token-commands.ts";
@@ -37,6 +38,9 @@ const HELP = `mayfly <command>
                                    what workers of the default account have used; by script, version,
                                    trigger, minute, hour, day, operation or total, or several of them;
                                    times such as 2026-11-01, 24h or month (default)
+  usage --prices [--month <month>] [--machine <price>] [--no-free-tier] [--json]
+                                   what this month, or one such as 2026-11, would have cost elsewhere;
+                                   beside what a machine costs, such as 5EUR or 12.50USD
   budget set <name> --invocations <n> | --cpu-ms <n> | --usd <n>
       [--script <name>] [--period day|month] [--warn-at <shares>] [--webhook <url>]
       [--action warn|throttle|stop] [--per-second <n>] [--rates <invocations>,<cpu-ms>]
@@ -92,6 +96,8 @@ async function run(args: string[]): Promise<void> {
     }
     case "usage":
       takes(rest, 0, "usage");
+      if (values.prices) return showPrices(readSettings(process.env), values);
+      checkPrices(Object.keys(values));
       return showUsage(readSettings(process.env), values);
     case "budget":
       return budget(rest, values);
@@ -108,6 +114,10 @@ const COMMANDS_WITH: Record<string, string[]> = {
   since: ["usage", "logs"],
   until: ["usage", "logs"],
   script: ["usage", "budget set"],
+  prices: ["usage"],
+  month: ["usage"],
+  machine: ["usage"],
+  "free-tier": ["usage"],
   json: ["usage", "logs", "budget list"],
   level: ["logs"],
   search: ["logs"],
@@ -134,6 +144,11 @@ function checkOptions(given: string[], typed: string): void {
     if (!commands || commands.some((command) => `${typed} `.startsWith(`${command} `))) continue;
     throw new UsageError(`--${option} belongs to ${commands.join(" and ")}`);
   }
+}
+
+function checkPrices(given: string[]): void {
+  const option = given.find((name) => ["month", "machine", "free-tier"].includes(name));
+  if (option) throw new UsageError(`--${option} belongs to usage --prices`);
 }
 
 /** What is said on the command line counts more than the environment. */
@@ -203,6 +218,10 @@ function parse(args: string[]) {
         since: { type: "string" },
         until: { type: "string" },
         script: { type: "string" },
+        prices: { type: "boolean" },
+        month: { type: "string" },
+        machine: { type: "string" },
+        "free-tier": { type: "boolean" },
         json: { type: "boolean" },
         level: { type: "string" },
         search: { type: "string" },

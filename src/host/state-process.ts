@@ -1,9 +1,10 @@
 // The state process: Node with Miniflare, whose simulators of KV, R2, D1 and Durable Objects keep the
 // platform's data. It lives as long as the channel to the supervisor.
 import { dirname, join } from "node:path";
-import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, Miniflare, Response } from "miniflare";
 import { log } from "./log.ts";
 import type { StateOptions } from "./state-options.ts";
+import { storedBytes } from "./stored-bytes.ts";
 
 /** An entrypoint listening on a Unix socket; Miniflare insists on a port and appends it. */
 const listen = (socketPath: string, entrypoint: string) => ({
@@ -63,6 +64,7 @@ function start(options: StateOptions): Miniflare {
             EXECUTOR_APART: external(sockets.lanesOfState.apart),
             EXECUTOR_LONG: external(sockets.lanesOfState.long),
             QUARANTINE: external(sockets.quarantine),
+            STORED: async () => Response.json(await storedBytes(options.dataFolder)),
           },
           unsafeDirectSockets: [
             listen(sockets.state, "State"),

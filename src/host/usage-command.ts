@@ -1,5 +1,6 @@
 import { callApi } from "./call-api.ts";
 import type { Settings } from "./settings.ts";
+import { storageToText, type StorageResult } from "./storage-text.ts";
 import { toTable } from "./table.ts";
 import type { Group, OperationRow, Sums, UsageRow } from "../usage/rows.ts";
 
@@ -29,7 +30,12 @@ export async function showUsage(settings: Settings, options: UsageOptions): Prom
   for (const [name, value] of Object.entries(others))
     if (value !== undefined) query.set(name, value);
   const usage = await callApi<UsageResult>(settings, "GET", `/mayfly/usage?${query}`);
-  process.stdout.write(json ? `${JSON.stringify(usage, null, 2)}\n` : toText(usage));
+  const storage = await callApi<StorageResult>(settings, "GET", "/mayfly/usage/storage");
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ ...usage, storage }, null, 2)}\n`
+      : `${toText(usage)}\n${storageToText(storage)}\n`,
+  );
 }
 
 const time = (text: string): string => text.replace(/^(.*)T(.*):00\.000Z$/, "$1 $2");

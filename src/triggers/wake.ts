@@ -1,6 +1,7 @@
 import type { Env } from "../env.ts";
 import { wakeBuckets } from "./bucket/wake.ts";
 import { refreshSchedules } from "./cron/scheduler.ts";
+import { measureNowAndThen } from "../usage/storage/measure.ts";
 import { updateFeeds } from "./database/update-feeds.ts";
 
 // Whoever asks whether the platform is ready wakes it, too, and may ask often.
@@ -24,4 +25,5 @@ const WAKERS: ((env: Env, ctx: ExecutionContext) => Promise<unknown>)[] = [
   (env) => refreshSchedules(env),
   (env) => wakeBuckets(env),
   (env, ctx) => updateFeeds(env, ctx),
+  (env, ctx) => measureNowAndThen(env, ctx),
 ];
