@@ -80,6 +80,8 @@ const BURNS = `export default {
 const WAITS = `export default {
   fetch: () => scheduler.wait(200).then(() => new Response("${ANSWER}")),
 };`;
+const ENDLESS = "export default { fetch() { for (;;); } };";
+const ENDLESS_CPU_MS = 250;
 const SCHEDULED = `export default { scheduled: () => {} };`;
 const NEVER = "0 0 29 2 *";
 
@@ -383,6 +385,27 @@ describe("usage", { timeout: 120_000 }, () => {
     console.log(
       `${answered.length} answered, ${cut} cut short, ${answered.length - counted} of the last ${lately.length} lost`,
     );
+  });
+
+  test("counts once, with its CPU time, what exceeds its limit where it runs apart", async () => {
+    await upload(platform, {
+      name: "endless",
+      code: ENDLESS,
+      isolation: "shared",
+      metadata: { limits: { cpu_ms: ENDLESS_CPU_MS } },
+    });
+    // The first ones end their executors, with which their counts are lost.
+    let counted = 0;
+    for (let tries = 0; counted < 1 && tries < 10; tries++) {
+      const [answer] = await call({ name: "endless", count: 1, clients: 1 });
+      if (answer?.code === "exceeded_resources") counted++;
+    }
+    expect(counted).toBe(1);
+    const rows = await countedTo({ "endless/fetch": counted });
+    expect(rows.get("endless/fetch")).toMatchObject({
+      errors: counted,
+      cpu_time_ms: counted * ENDLESS_CPU_MS,
+    });
   });
 
   test("knows the CPU time of an executor's workers, and next to none of who only waits", async () => {
