@@ -157,8 +157,10 @@ describe("others", () => {
   it("see nothing of a culprit that runs apart, however often it is called", async () => {
     await deploy("offender");
     await deploy("good");
-    await call("offender", "/buffers");
-    expect(await findApart("offender")).toBeDefined();
+    // The executor that takes the first call may be ended for what others have left in it.
+    const isFound = async (): Promise<boolean> =>
+      (await call("offender", "/buffers")).code === EXCEEDED.code;
+    await until(isFound, BACK_WITHIN_MS);
     const answers: WorkerAnswer[] = [];
     const done = new AbortController();
     const good = Promise.all(
