@@ -20,7 +20,7 @@ export class Lane {
 
   constructor(lane: "apart" | "long", around: Surroundings) {
     const { lanes, lanesOfState } = around.sockets;
-    this.#relay = new Relay(lanes[lane], () => this.#executor.start());
+    this.#relay = new Relay(lanes[lane], () => this.#start());
     const relays = [this.#relay, new Relay(lanesOfState[lane])];
     this.#executor = new Executor(`executor-${lane}`, lane, relays, around);
     this.#timer = setInterval(() => this.#look(around.settings.drainMs), LOOK_EVERY_MS);
@@ -30,6 +30,15 @@ export class Lane {
   /** Undefined while there is none. */
   get process(): ManagedProcess | undefined {
     return this.#executor.process;
+  }
+
+  #start(): void {
+    try {
+      this.#executor.start();
+    } catch (error) {
+      // On a full disk, say; the next call tries again.
+      log("error", "start_failed", { message: (error as Error).message });
+    }
   }
 
   #look(drainMs: number): void {
