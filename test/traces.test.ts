@@ -32,7 +32,7 @@ const things = {
     counted: await env.BACK.counter().add(2),
     passedOn: await env.BACK.use(env.BACK),
     same: env.BACK === env.BACK,
-    then: (await env.BACK) === env.BACK,
+    awaited: (await env.BACK) === env.BACK,
   }),
   throw: () => { throw new TypeError("that is how it is"); },
 };
@@ -155,12 +155,11 @@ beforeAll(async () => {
       },
       { type: "plain_text", name: "OWN", text: own },
     ];
-    await upload(platform, {
-      name: `front-${isolation}`,
-      code: FRONT,
-      isolation,
-      metadata: { bindings },
-    });
+    const front = { code: FRONT, isolation };
+    await upload(platform, { ...front, name: `front-${isolation}`, metadata: { bindings } });
+    if (isolation === "request") continue;
+    const limits = { cpu_ms: 10_000 };
+    await upload(platform, { ...front, name: "front-long", metadata: { bindings, limits } });
   }
 });
 
@@ -221,6 +220,14 @@ const treeOf = (front: string, back: string, things: string[]): string[] => [
   ...things.flatMap((thing) => (INSIDE[thing]?.(back) ?? []).map((line) => `    ${line}`)),
 ];
 
+/** What the platform's metrics say. */
+async function counted(series: string): Promise<number> {
+  const headers = { authorization: `Bearer ${platform.token}` };
+  const text = await (await fetch(`${platform.url}/_mayfly/metrics`, { headers })).text();
+  const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
+  return Number(line?.split(" ").at(-1));
+}
+
 describe.each(["request", "shared"])("A trace of workers with %s isolation", (isolation) => {
   const front = `front-${isolation}`;
   const back = `back-${isolation}`;
@@ -264,13 +271,20 @@ describe.each(["request", "shared"])("A trace of workers with %s isolation", (is
 
   it("leaves service bindings what they are", async () => {
     const { traceId, body } = await call(front, ["stubs"]);
-    expect(body.stubs).toEqual({ counted: 2, passedOn: "hello nested", same: true, then: true });
+    expect(body.stubs).toEqual({ counted: 2, passedOn: "hello nested", same: true, awaited: true });
     await spansOf(traceId, 5);
     receiver.tree(traceId);
   });
 });
 
 describe("A trace", () => {
+  it("goes through the executor of what asks for much CPU time", async () => {
+    const { traceId } = await call("front-long", ["kv", "fetch", "rpc"]);
+    const lines = treeOf("front-long", "back-shared", ["kv", "fetch", "rpc"]);
+    await spansOf(traceId, lines.length);
+    expect(receiver.tree(traceId).split("\n")).toEqual(lines);
+  });
+
   it("says what the conventions ask for", async () => {
     const { traceId } = await call("front-request", ["kv", "d1", "r2", "fetch", "rpc"]);
     const spans = await spansOf(traceId, 13);
@@ -331,20 +345,28 @@ describe("A trace", () => {
     expect(spans.map(({ traceState }) => traceState)).toEqual(spans.map(() => headers.tracestate));
   });
 
-  it.each([
-    "00-00000000000000000000000000000000-0123456789abcdef-01",
-    "00-0123456789abcdef0123456789abcdef-0000000000000000-01",
-    "ff-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
-    "00-0123456789ABCDEF0123456789ABCDEF-0123456789abcdef-01",
-    "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01-more",
-    "nonsense",
-  ])("begins anew where the caller's is not valid: %s", async (traceparent) => {
-    const { traceId, body } = await call("front-request", [], { traceparent, tracestate: "a=1" });
-    const [span] = await spansOf(traceId, 2);
-    expect(traceId).not.toBe(traceparent.slice(3, 35));
-    expect(body.tracestate).toBeUndefined();
-    expect(span?.traceState).toBeUndefined();
-    receiver.tree(traceId);
+  it("begins anew where the caller's is not valid", async () => {
+    const invalid = [
+      "00-00000000000000000000000000000000-0123456789abcdef-01",
+      "00-0123456789abcdef0123456789abcdef-0000000000000000-01",
+      "ff-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
+      "00-0123456789ABCDEF0123456789ABCDEF-0123456789abcdef-01",
+      "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01-more",
+      "nonsense",
+    ];
+    const traceIds: string[] = [];
+    for (const traceparent of invalid) {
+      const headers = { traceparent, tracestate: "a=1" };
+      const { traceId, body } = await call("front-shared", [], headers);
+      expect(traceId).not.toBe(traceparent.slice(3, 35));
+      expect(body.tracestate).toBeUndefined();
+      traceIds.push(traceId);
+    }
+    for (const traceId of traceIds) {
+      const [span] = await spansOf(traceId, 2);
+      expect(span?.traceState).toBeUndefined();
+      receiver.tree(traceId);
+    }
   });
 
   it("is understood in versions that are still to come", async () => {
@@ -516,6 +538,9 @@ describe("A collector", () => {
     const other = await call("front-request", []);
     await spansOf(other.traceId, 2);
     expect(receiver.trace(traceId)).toEqual([]);
+    // With the one that was refused before.
+    expect(await counted('mayfly_spans_dropped_total{reason="refused"}')).toBeGreaterThanOrEqual(3);
+    expect(await counted("mayfly_spans_exported_total")).toBeGreaterThanOrEqual(100);
   });
 
   it("that hangs, or is away, keeps nobody waiting, and misses nothing", async () => {
@@ -555,8 +580,8 @@ describe("A collector", () => {
   });
 });
 
-describe("Without traces", () => {
-  it("requests get no header of theirs", async () => {
+describe("Settings", () => {
+  it("without an endpoint leave requests as they are", async () => {
     const plain = await startPlatform({ env: { MAYFLY_EXECUTORS: "1" } });
     try {
       const code = `export default { fetch: (request) => Response.json([...request.headers]) };`;
@@ -573,6 +598,39 @@ describe("Without traces", () => {
     }
   });
 
+  it("have a share of requests recorded", async () => {
+    const half = await startPlatform({
+      env: {
+        MAYFLY_EXECUTORS: "1",
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.port}`,
+        OTEL_TRACES_SAMPLER_ARG: "0.5",
+        OTEL_SERVICE_NAME: "half",
+      },
+    });
+    try {
+      const code = `export default {
+        fetch: (request) => new Response(request.headers.get("traceparent")),
+      };`;
+      await upload(half, { name: "half", code, isolation: "shared" });
+      const headers: string[] = [];
+      for (let i = 0; i < 100; i++) {
+        headers.push(await (await half.fetchHost("half.dev.localhost")).text());
+      }
+      const recorded = headers.filter((header) => header.endsWith("-01"));
+      expect(recorded.length).toBeGreaterThan(15);
+      expect(recorded.length).toBeLessThan(85);
+      const ofHalf = (): Span[] =>
+        receiver.spans.filter(({ resource }) => resource["service.name"] === "half");
+      await until(() => ofHalf().length >= recorded.length * 2, PATIENCE_MS);
+      await half.stop();
+      expect(new Set(ofHalf().map(({ traceId }) => traceId))).toEqual(
+        new Set(recorded.map((header) => header.slice(3, 35))),
+      );
+    } finally {
+      await half.stop();
+    }
+  });
+
   it.each([
     ["OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/json, or not set"],
     ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "http/json, or not set"],
@@ -580,7 +638,7 @@ describe("Without traces", () => {
     ["OTEL_TRACES_SAMPLER", "always_off", "parentbased_traceidratio, or not set"],
     ["OTEL_TRACES_SAMPLER_ARG", "2", "a number from 0 to 1"],
     ["OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"],
-  ])("the platform says what is wrong with %s=%s", async (name, value, allowed) => {
+  ])("that are wrong are refused: %s=%s", async (name, value, allowed) => {
     const { code, stderr } = await platform.mayfly(["env"], { env: { [name]: value } });
     expect(code).toBe(1);
     expect(stderr).toContain(`${name}: got "${value}", must be ${allowed}`);

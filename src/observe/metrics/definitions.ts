@@ -86,6 +86,8 @@ export const METRICS = {
   },
   mayfly_logs_kept_total: { type: "counter", help: "Invocations kept with their logs." },
   mayfly_logs_dropped_total: { type: "counter", help: "Invocations not kept, as too many waited." },
+  mayfly_spans_exported_total: { type: "counter", help: "Spans that the collector has taken." },
+  mayfly_spans_dropped_total: { type: "counter", help: "Spans that it will not get." },
   mayfly_executors: {
     type: "gauge",
     help: "Executors that answer, without the two for what runs apart.",

@@ -1,5 +1,3 @@
-import { randomHex } from "../../catalog/crypto.ts";
-
 /** A span, as others are told of it: https://www.w3.org/TR/trace-context/ */
 export interface TraceContext {
   /** 32 hex digits. */
@@ -12,8 +10,15 @@ export interface TraceContext {
   state?: string;
 }
 
-export const newTraceId = (): string => randomHex(16);
-export const newSpanId = (): string => randomHex(8);
+const random = new BigUint64Array(1);
+
+/** 16 hex digits, in the way that takes least time. */
+export function newSpanId(): string {
+  const [word = 0n] = crypto.getRandomValues(random);
+  return word.toString(16).padStart(16, "0");
+}
+
+export const newTraceId = (): string => newSpanId() + newSpanId();
 
 // Versions after the first may add something at the end.
 const TRACEPARENT = /^([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})(-.*)?$/;

@@ -4,6 +4,7 @@
  */
 import type { Env } from "../../env.ts";
 import { log } from "../log.ts";
+import { droppedWaiting, exported, refused } from "./counters.ts";
 
 /** A member of a request's `resourceSpans`, as JSON. */
 interface Batch {
@@ -47,6 +48,7 @@ function dropOldest(): void {
     if (!batch) return;
     waitingChars -= batch.text.length;
     dropped += batch.spans;
+    droppedWaiting.value += batch.spans;
   }
 }
 
@@ -113,11 +115,14 @@ async function post(
     return { reason: String(error) };
   }
   if (response.ok) {
-    logRejected(answer);
+    const rejected = logRejected(answer);
+    refused.value += rejected;
+    exported.value += spans - rejected;
     return undefined;
   }
   const reason = `the collector answered ${response.status}`;
   if (RETRYABLE.has(response.status)) return { reason, afterMs: retryAfter(response.headers) };
+  refused.value += spans;
   log("error", "spans_refused", { spans, message: reason, answer: answer.slice(0, 1_000) });
   return undefined;
 }
@@ -130,17 +135,18 @@ function retryAfter(headers: Headers): number | undefined {
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
 }
 
-/** What a collector takes in part must not be sent again. */
-function logRejected(answer: string): void {
+/** What a collector takes in part must not be sent again; how many spans it has not taken. */
+function logRejected(answer: string): number {
   let partial: { rejectedSpans?: number | string; errorMessage?: string } | undefined;
   try {
     ({ partialSuccess: partial } = JSON.parse(answer || "{}"));
   } catch {
     // Taken is taken, whatever it says.
   }
-  if (!partial?.rejectedSpans && !partial?.errorMessage) return;
-  const { rejectedSpans = 0, errorMessage } = partial;
-  log("warn", "spans_rejected", { spans: Number(rejectedSpans), message: errorMessage });
+  const spans = Number(partial?.rejectedSpans) || 0;
+  const message = partial?.errorMessage;
+  if (spans > 0 || message) log("warn", "spans_rejected", { spans, message });
+  return spans;
 }
 
 /** `name=value` pairs separated by commas; values may be percent-encoded. */

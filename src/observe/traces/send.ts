@@ -2,6 +2,7 @@ import type { Env } from "../../env.ts";
 import { processId } from "../../pipeline/invocation-id.ts";
 import { stateOf } from "../../roles/contract.ts";
 import { log } from "../log.ts";
+import { droppedWaiting } from "./counters.ts";
 import { toKeyValues, toSpan, type EndedSpan, type Span } from "./span.ts";
 import { tracing } from "./tracing.ts";
 
@@ -20,7 +21,12 @@ let sending: Promise<void> | undefined;
 export function keepSpan(ended: EndedSpan): void {
   if (!ended.context.sampled) return;
   if (waiting.length < MAX_WAITING) waiting.push(toSpan(ended));
-  else dropped++;
+  else drop(1);
+}
+
+function drop(count: number): void {
+  dropped += count;
+  droppedWaiting.value += count;
 }
 
 /** Sends the spans if it is time for that; to be called after `keepSpan`. */
@@ -49,7 +55,7 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
     dropped = 0;
   } catch (error) {
     const room = Math.max(0, MAX_WAITING - waiting.length);
-    dropped += Math.max(0, spans.length - room);
+    drop(Math.max(0, spans.length - room));
     waiting = [...spans.slice(0, room), ...waiting];
     log("warn", "spans_delayed", { spans: waiting.length, dropped, message: String(error) });
   }
