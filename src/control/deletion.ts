@@ -49,7 +49,7 @@ deletion.delete("/workers/services/:script_name", (c) => remove(c, 10090));
 deletion.delete("/workers/scripts/:script_name", (c) => remove(c, 10007));
 
 async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response> {
-  const { id, name } = await scriptOf(c, unknown);
+  const { id, name, settings } = await scriptOf(c, unknown);
   if (c.req.query("force") !== "true") {
     const names = await listReferences(c.env.CATALOG, accountOf(c), name);
     if (names.length > 0) {
@@ -72,7 +72,8 @@ async function remove(c: Context<ControlEnv>, unknown: number): Promise<Response
   const tailed = await isTailed(c.env.CATALOG, id);
   await deleteScript(c.env.CATALOG, id);
   if (tailed) await endTails(c.env, id);
-  await logsOf(c.env, id).destroy();
+  // Without such settings there have never been any.
+  if (settings.observability) await logsOf(c.env, id).destroy();
   await invalidate(c);
   await refreshSchedules(c.env, id);
   await updateFeeds(c.env, c.executionCtx as ExecutionContext, accountOf(c));

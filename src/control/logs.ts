@@ -20,6 +20,12 @@ export const logs = new Hono<ControlEnv>();
 
 const INVALID = 10001;
 const MAX_SEARCH_LENGTH = 1_000;
+/** Of a script whose logs have never been kept. */
+const NOTHING: LogsPage = {
+  invocations: [],
+  next: undefined,
+  newer: { order: "newer", at: 0, id: "~" },
+};
 const PARAMETERS = new Set([
   "script",
   "since",
@@ -54,7 +60,7 @@ logs.get("/mayfly/logs", async (c) => {
   const script = await getScript(c.env.CATALOG, accountOf(c), name);
   if (!script) throw unknownScript(name);
 
-  const page = logsOf(c.env, script.id).list({
+  const asked = {
     since: timeOf("since", query("since")),
     until: timeOf("until", query("until")),
     level: levelOf(query("level")),
@@ -65,8 +71,10 @@ logs.get("/mayfly/logs", async (c) => {
     trigger: query("trigger"),
     limit: limitOf(query),
     cursor: cursorOf(query("cursor")),
-  });
-  const { invocations, next, newer } = await receive<LogsPage>(page);
+  };
+  const { invocations, next, newer } = script.settings.observability
+    ? await receive<LogsPage>(logsOf(c.env, script.id).list(asked))
+    : NOTHING;
   return success(invocations.map(toResult), {
     count: invocations.length,
     ...(next && { cursor: toText(next) }),

@@ -8,6 +8,7 @@ import { counter } from "../metrics/counters.ts";
 import type { Observed, TraceEvent } from "../observed.ts";
 import { redactUrl } from "../tail/redact.ts";
 import type { CapturedLine } from "./captured.ts";
+import { invocationSize, lineSize } from "./disk-size.ts";
 import { LEVELS, toExceptionLine, toStoredLine, type StoredLine } from "./line.ts";
 
 /** Lines of an invocation, or its end, or both. */
@@ -46,15 +47,12 @@ export interface Ended extends Pick<
 export type KeptEvent =
   { request: { method: string; url: string } } | Exclude<TraceEvent, { request: unknown }>;
 
-// Measured: what a row takes on the disk beside its texts, with indexes.
-const INVOCATION_BYTES = 300;
-const LINE_BYTES = 40;
 // While state is away they wait, but not without bound; in characters of JSON.
 const MAX_WAITING = 64 * 1024 * 1024;
 /** With so many a report is sent at once. */
 const MANY = 1024 * 1024;
-/** In one report, which crosses between processes in one message of 32 MiB: two bytes each, at worst. */
-const MAX_REPORT = 12 * 1024 * 1024;
+/** In one report, which state stores at once, and which crosses to it in one message of 32 MiB. */
+const MAX_REPORT = 4 * 1024 * 1024;
 
 const ERROR = LEVELS.indexOf("error");
 // The others are nobody's fault, or the caller's.
@@ -83,13 +81,14 @@ export function keep(invocation: Invocation, observed: Observed, settings: Keep)
   keptCount.value++;
   const { id, scriptId, versionId, startedAt, outcome } = invocation;
   const { linesOnly = false, withoutQuery = false } = settings;
+  const event = observed.event && toKeptEvent(observed.event, withoutQuery);
   const kept: Kept = {
     id,
     versionId,
     startedAt,
     lines: [],
     level: isFailure(outcome) ? ERROR : 0,
-    bytes: INVOCATION_BYTES,
+    bytes: invocationSize(event && "request" in event ? event.request.url : ""),
     truncated: observed.truncated,
     trigger: invocation.trigger,
     entrypoint: invocation.entrypoint,
@@ -100,7 +99,7 @@ export function keep(invocation: Invocation, observed: Observed, settings: Keep)
     status: invocation.status,
     requestBytes: invocation.requestBytes,
     responseBytes: invocation.responseBytes,
-    event: observed.event && toKeptEvent(observed.event, withoutQuery),
+    event,
     linesOnly,
   };
   for (const { level, timestamp, message } of observed.logs) {
@@ -137,7 +136,7 @@ function append(kept: Kept, line: StoredLine): void {
   const [level, , , text] = line;
   kept.lines.push(line);
   kept.level = Math.max(kept.level, level);
-  kept.bytes += LINE_BYTES + text.length;
+  kept.bytes += lineSize(text);
 }
 
 function toKeptEvent(event: TraceEvent, withoutQuery: boolean): KeptEvent {
