@@ -6,6 +6,8 @@ import { deploy } from "./harness/deploy.ts";
 import { meanwhile } from "./harness/meanwhile.ts";
 import { metric } from "./harness/metrics.ts";
 import { startPlatform, type Platform } from "./harness/platform.ts";
+import { isAlive, pidOf } from "./harness/processes.ts";
+import { upload } from "./harness/upload.ts";
 import { fetchWorker } from "./harness/worker-fetch.ts";
 
 const PROBE = join(import.meta.dirname, "workers/probe/index.js");
@@ -30,6 +32,11 @@ beforeAll(async () => {
       unsafe: { metadata: { mayfly: { isolation, wall_time_ms: WALL_TIME_MS } } },
     });
   }
+  // In an executor of its own, which is not called again.
+  const code = "export default { fetch: () => new Response() };";
+  const metadata = { limits: { cpu_ms: 10_000 } };
+  await upload(platform, { name: "long", code, isolation: "request", metadata });
+  await platform.fetchHost("long.dev.localhost");
 });
 
 afterAll(() => platform.stop());
@@ -198,6 +205,15 @@ describe("Isolates", () => {
     expect(text.trim().split("\n").length).toBe(45);
     await eventually(async () => (await metric(platform, "mayfly_isolates")) === 0, 45_000);
   }, 120_000);
+});
+
+describe("The executor of scripts that ask for more CPU time", () => {
+  it("ends when none of them was called for a minute", async () => {
+    const pid = pidOf(platform, "executor-long");
+    await eventually(async () => !isAlive(pid), 75_000);
+    expect((await platform.fetchHost("long.dev.localhost")).status).toBe(200);
+    expect(pidOf(platform, "executor-long")).not.toBe(pid);
+  }, 90_000);
 });
 
 describe("The platform", () => {
