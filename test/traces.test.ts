@@ -563,6 +563,12 @@ describe("A collector", () => {
     }
   });
 
+  it("gets the spans of executors that are replaced", async () => {
+    const calls = await Promise.all(Array.from({ length: 10 }, () => call("front-shared", [])));
+    expect((await platform.mayfly(["reload"])).code).toBe(0);
+    for (const { traceId } of calls) await spansOf(traceId, 2);
+  });
+
   it("gets the spans of the time in which state was away", async () => {
     const before = pidOf(platform, "state");
     process.kill(before, "SIGKILL");
@@ -622,7 +628,6 @@ describe("Settings", () => {
       const ofHalf = (): Span[] =>
         receiver.spans.filter(({ resource }) => resource["service.name"] === "half");
       await until(() => ofHalf().length >= recorded.length * 2, PATIENCE_MS);
-      await half.stop();
       expect(new Set(ofHalf().map(({ traceId }) => traceId))).toEqual(
         new Set(recorded.map((header) => header.slice(3, 35))),
       );

@@ -1,6 +1,7 @@
 import type { Env } from "../env.ts";
 import { poolSizes, recordRunning } from "../isolates/pool.ts";
 import { publishUntil } from "../observe/publish-later.ts";
+import { allSpansSent, sendSpans } from "../observe/traces/send.ts";
 import { allReported, report } from "../usage/report.ts";
 import { isAnyUnanswered } from "./wall-time.ts";
 
@@ -45,6 +46,6 @@ async function finish(request: Request, env: Env, ctx: ExecutionContext): Promis
   recordRunning(env, ctx);
   publishUntil(Date.now(), env, ctx);
   const deadline = Date.now() + REPORT_WITHIN_MS;
-  do await report(env, ctx);
-  while (!allReported() && Date.now() < deadline);
+  do await Promise.all([report(env, ctx), sendSpans(env, ctx)]);
+  while (!(allReported() && allSpansSent()) && Date.now() < deadline);
 }

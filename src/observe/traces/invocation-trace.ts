@@ -31,7 +31,7 @@ export interface Trace {
   exceptions: LoggedException[];
 }
 
-// The first digits of an id decide, so that all who see it with the same ratio decide alike.
+// The last digits of an id decide, so that all who see it with the same ratio decide alike.
 const DIGITS = 12;
 
 const isSampled = (traceId: string, ratio: number): boolean =>

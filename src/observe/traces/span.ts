@@ -48,6 +48,10 @@ export interface EndedSpan {
   error?: string | undefined;
 }
 
+// What users' code can make long is cut, as no collector takes requests of any size.
+const MAX_VALUE_LENGTH = 4_096;
+const MAX_EXCEPTIONS = 16;
+
 // Of `flags`: sampled, whether it is known where the parent is, and that it is elsewhere.
 const SAMPLED = 0x001;
 const PLACE_KNOWN = 0x100;
@@ -68,7 +72,7 @@ export function toSpan(ended: EndedSpan): Span {
     endTimeUnixNano: toNano(ended.endedAt),
     attributes: toKeyValues(ended.attributes),
     ...(exceptions.length > 0 && {
-      events: exceptions.map(({ name, message, stack, timestamp }) => ({
+      events: exceptions.slice(0, MAX_EXCEPTIONS).map(({ name, message, stack, timestamp }) => ({
         timeUnixNano: toNano(timestamp),
         name: "exception",
         attributes: toKeyValues({
@@ -87,10 +91,12 @@ export function toSpan(ended: EndedSpan): Span {
       })),
     }),
     ...(error !== undefined && {
-      status: { code: STATUS_ERROR, ...(error && { message: error }) },
+      status: { code: STATUS_ERROR, ...(error && { message: cut(error) }) },
     }),
   };
 }
+
+const cut = (text: string): string => text.slice(0, MAX_VALUE_LENGTH);
 
 const toNano = (ms: number): string => `${Math.round(ms)}000000`;
 
@@ -101,7 +107,7 @@ export function toKeyValues(attributes: Attributes): KeyValue[] {
 }
 
 function toValue(value: string | number | boolean): Value {
-  if (typeof value === "string") return { stringValue: value };
+  if (typeof value === "string") return { stringValue: cut(value) };
   if (typeof value === "boolean") return { boolValue: value };
   return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };
 }
