@@ -71,6 +71,8 @@ export interface Env {
   /** CPU time of an invocation in milliseconds: the default, and the most a version may ask for. */
   MAYFLY_CPU_MS?: string;
   MAYFLY_MAX_CPU_MS?: string;
+  /** State: set where what executors use of CPU time is known. */
+  MAYFLY_CPU_TIME?: "known" | "";
   /** Executors' own: memory in MiB above which this process is replaced. */
   MAYFLY_MEMORY_MB?: string;
   /** Executor: `otlp` if traces are made. Names as in https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ */

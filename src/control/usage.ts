@@ -55,8 +55,7 @@ usage.get("/mayfly/usage", async (c) => {
     until: minuteToText(range.until),
     by: query.by,
     memory_mb: MEMORY_MB,
-    // Only where a supervisor reads it.
-    cpu_time_known: c.env.MAYFLY_EXECUTORS !== undefined,
+    cpu_time_known: c.env.MAYFLY_CPU_TIME === "known",
     ...result,
   });
 });

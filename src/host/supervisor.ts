@@ -1,6 +1,7 @@
 import { fork } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { platform } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backUp } from "./backup.ts";
 import { readCompatibility } from "./compatibility.ts";
@@ -100,6 +101,7 @@ export async function startPlatform(settings: Settings): Promise<Platform> {
       MAYFLY_API_HOSTS: settings.apiHosts.join(","),
       MAYFLY_EXECUTORS: String(settings.executors),
       MAYFLY_SHARDS: String(settings.shards),
+      MAYFLY_CPU_TIME: platform === "linux" ? "known" : "",
       MAYFLY_MAX_CPU_MS: String(settings.maxCpuMs),
       MAYFLY_LOG_DAYS: String(settings.logDays),
       MAYFLY_LOG_MB: String(settings.logMb),
