@@ -520,6 +520,27 @@ describe("on a platform", () => {
     expect(result).toMatchObject({ not_measured: [] });
   });
 
+  test("other accounts see their own and pay for nothing else", async () => {
+    const made = await callApi(platform, "POST", "/accounts", { name: "O", subdomain: "o" });
+    const other = { ...platform, accountId: made.result.id as string };
+    const { value } = await account<{ value: string }>(other, "POST", "/tokens", { name: "o" });
+    const id = await createNamespace(other, "own");
+    await account(other, "PUT", `/storage/kv/namespaces/${id}/bulk`, [
+      { key: "k", value: "12345" },
+    ]);
+    const ask = (accountId: string, path: string): Promise<Answer> =>
+      callApi(platform, "GET", `/accounts/${accountId}/mayfly/usage${path}`, undefined, value);
+    await until(async () => {
+      const { result } = await ask(other.accountId, "/storage?measure=true");
+      return result.kinds.kv.bytes === 5 && result.kinds.r2.bytes === 0;
+    }, 20_000);
+    expect((await ask(other.accountId, "/prices")).result.usage.invocations).toBe(0);
+    for (const path of ["/prices", "/storage"]) {
+      expect(await ask(platform.accountId, path)).toMatchObject({ status: 403, code: 10000 });
+    }
+    expect(await bytes()).toMatchObject({ kv: KV_BYTES });
+  });
+
   test("deleting frees it", async () => {
     await account(platform, "DELETE", "/r2/buckets/files/objects/a");
     await until(async () => (await bytes())["r2"] === R2_BYTES / 2, 20_000);
