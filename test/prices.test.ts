@@ -462,9 +462,9 @@ describe("on a platform", () => {
   test("and is free where free tiers hold, beside what the machine costs", async () => {
     const { stdout } = await platform.mayfly(["usage", "--prices", "--machine", "5EUR"]);
     expect(stdout).toMatch(/Lambda requests +0.00004 used +0 billed +million requests +\$0.00/);
-    expect(stdout).toMatch(/^AWS Lambda with HTTP API .*\$0.000040?$/m);
-    expect(stdout).toMatch(/^Cloudflare Workers Paid .*\$5.00$/m);
-    expect(stdout).toMatch(/this machine +5 EUR/);
+    expect(stdout).toMatch(/^AWS Lambda with HTTP API +\$0.00004\d?$/m);
+    expect(stdout).toMatch(/^Cloudflare Workers Paid +\$5.00$/m);
+    expect(stdout).toMatch(/^this machine, whatever runs +5 EUR$/m);
     const json = await platform.mayfly([
       "usage",
       "--prices",

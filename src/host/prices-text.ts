@@ -16,21 +16,29 @@ export interface PricesResult {
   machines: Machine[];
 }
 
-/** The bills one below the other, each line that has anything, with the machine's own price beside them. */
+/** All that it would have cost, side by side, and how each bill comes about. */
 export function pricesToText(result: PricesResult): string {
   const { month, until, free_tier, bills, machine, machines } = result;
   const end = until.slice(0, "2026-11-01T12:30".length).replace("T", " ");
   const tiers = free_tier ? "with" : "without";
-  const lines = [`What ${month} until ${end} UTC would have cost, ${tiers} free tiers\n`];
-  for (const bill of bills) lines.push(...billLines(bill), "");
-  lines.push("A machine costs the same when nothing runs, by the month:");
-  lines.push(toTable((machine ? [machine] : machines).map(machineRow), 1));
-  lines.push("\nWhat is not compared, and where prices come from: docs/usage.md, --json");
-  return `${lines.join("\n")}\n`;
+  const totals = bills.map(({ name, usd, exceeded }) => [
+    name,
+    exceeded.length > 0 ? "would have refused some" : money(usd),
+  ]);
+  const rows = [...totals, ...(machine ? [machine] : machines).map(machineRow)];
+  const parts = [
+    `What ${month} until ${end} UTC would have cost, ${tiers} free tiers`,
+    toTable(rows, 1),
+    ...bills.map(billText),
+    "What is not compared, and where prices come from: docs/usage.md, --json",
+  ];
+  return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
 
-function billLines({ name, lines, usd, exceeded, not_counted }: Bill): string[] {
+/** Its lines that have anything; empty if there are none. */
+function billText({ name, lines, exceeded, not_counted }: Bill): string {
   const used = lines.filter((line) => Number(line.used) > 0);
+  if (used.length === 0 && exceeded.length === 0) return "";
   const rows = used.map((line) => [
     `  ${line.name}`,
     `${number(line.used)} used`,
@@ -39,14 +47,15 @@ function billLines({ name, lines, usd, exceeded, not_counted }: Bill): string[] 
     money(line.usd),
   ]);
   return [
-    toTable([...rows, [name, "", "", "", money(usd)]], 1),
-    ...exceeded.map((limit) => `  would have refused some: ${limit}`),
+    name,
+    ...(rows.length > 0 ? [toTable(rows, 1)] : []),
+    ...exceeded.map((limit) => `  over its limit: ${limit}`),
     ...(not_counted.length > 0 ? [`  not counted: ${not_counted.join(", ")}`] : []),
-  ];
+  ].join("\n");
 }
 
 const machineRow = ({ name, per_month, currency, ...rest }: MachinePrice | Machine): string[] => [
-  `  ${"id" in rest ? `${rest.id}: ` : ""}${name}`,
+  `${"id" in rest ? `${name} (${rest.id})` : name}, whatever runs`,
   `${per_month} ${currency}`,
 ];
 
