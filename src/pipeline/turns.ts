@@ -6,8 +6,10 @@
 import { isInFlight } from "./flight-recorder.ts";
 
 const MAX_TURN_MS = 1_000;
-/** What an invocation that has been let in may take to arrive. */
+/** What an invocation that has been let in may take to arrive; longer while this process has only begun. */
 const ARRIVAL_MS = 20;
+const FIRST_ARRIVAL_MS = 100;
+const FIRST_MS = 1_000;
 const LOOK_EVERY_MS = 5;
 /** Who waits so long is told to ask again. */
 const MAX_WAIT_MS = 5_000;
@@ -20,6 +22,8 @@ let current = { scriptId: "", begunAt: 0, letInAt: 0 };
 // Scripts that wait for their turn, first come, first served; when somebody last asked.
 const waiting = new Map<string, number>();
 let asking = 0;
+/** When the first was asked for, in milliseconds since 1970. */
+let firstAskedAt = 0;
 
 /** `false`: not now, ask again. `busy`: too many ask already. */
 export async function takeTurn(scriptId: string): Promise<true | false | "busy"> {
@@ -55,13 +59,15 @@ function mayEnter(scriptId: string, now: number): boolean {
   for (const [id, askedAt] of waiting) if (now - askedAt > GONE_AFTER_MS) waiting.delete(id);
   const { begunAt, letInAt } = current;
   const [first] = waiting.keys();
+  firstAskedAt ||= now;
+  const arrivalMs = now - firstAskedAt < FIRST_MS ? FIRST_ARRIVAL_MS : ARRIVAL_MS;
   // As long as nobody else waits, or a moment after it began, it goes on.
-  const goesOn = first === undefined || first === scriptId || now - begunAt < ARRIVAL_MS;
+  const goesOn = first === undefined || first === scriptId || now - begunAt < arrivalMs;
   if (current.scriptId === scriptId && goesOn) {
     current.letInAt = now;
     return true;
   }
-  const busy = now - letInAt < ARRIVAL_MS || isInFlight(current.scriptId);
+  const busy = now - letInAt < arrivalMs || isInFlight(current.scriptId);
   if ((busy && now - begunAt < MAX_TURN_MS) || (first ?? scriptId) !== scriptId) return false;
   waiting.delete(scriptId);
   current = { scriptId, begunAt: now, letInAt: now };
