@@ -15,6 +15,9 @@ import { cpuReadAt, cpuUsedMs } from "../pipeline/flight-recorder.ts";
 import type { Invocation } from "../pipeline/record.ts";
 import { usageOf } from "./meter.ts";
 
+/** The supervisor looks much more often. */
+const STALE_MS = 5_000;
+
 // The isolates with invocations that have not ended, and how many of their calls have not come back.
 const active = new Map<Isolate, number>();
 
@@ -129,12 +132,19 @@ function pass(now: number, invocation?: Invocation | null): void {
     given = cut;
     settle(at, cpuUsedMs());
   }
-  give(now - given, invocation);
+  // Nobody looks, or not any more: nothing is gathered that would never be known.
+  if (now - readAt > STALE_MS) forget();
+  else give(now - given, invocation);
   given = now;
 }
 
+function forget(): void {
+  certain.spread(0);
+  possible.spread(0);
+}
+
 function give(ms: number, invocation: Invocation | null | undefined): void {
-  // Without supervisor nothing is known.
+  // Before the first look nothing is known.
   if (ms <= 0 || readAt === 0 || invocation === null) return;
   if (invocation) return certain.add(invocation, ms);
   let count = 0;
