@@ -81,7 +81,7 @@ function billedMs(
   if (invocations === 0) return ZERO;
   const count = BigInt(invocations);
   const step = BigInt(stepMs);
-  const each = divideUp(BigInt(wall_time_ms), count * step) * step;
+  const each = divideUp(BigInt(Math.ceil(wall_time_ms)), count * step) * step;
   const least = divideUp(BigInt(minimumMs), step) * step;
   return { n: count * (each > least ? each : least), d: 1n };
 }

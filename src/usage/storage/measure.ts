@@ -36,7 +36,11 @@ export async function measureNowAndThen(env: Env, ctx: ExecutionContext): Promis
 /** Measures it now, unless that has just been done. When it was done, in milliseconds since 1970. */
 export async function measureStorage(env: Env, ctx: ExecutionContext): Promise<number> {
   if (Date.now() - measuredAt < FRESH_MS) return measuredAt;
-  measuring ??= measure(env, ctx).finally(() => (measuring = undefined));
+  if (!measuring) {
+    measuring = measure(env, ctx).finally(() => (measuring = undefined));
+    // Others may wait for it, too: it must go on if the client of this one leaves.
+    ctx.waitUntil(measuring.catch(() => undefined));
+  }
   return measuring;
 }
 
