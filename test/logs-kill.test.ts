@@ -107,6 +107,20 @@ describe.each(["shared", "request"])("Logs of a worker in %s mode", (name) => {
   });
 });
 
+it("nothing is lost by mayfly reload", async () => {
+  const metadata = { observability: { enabled: true } };
+  await upload(platform, { name: "reloaded", code: CODE, isolation: "shared", metadata });
+  const load = callOnAndOn("reloaded");
+  await sleep(500);
+  expect(await platform.mayfly(["reload"])).toMatchObject({ code: 0 });
+  const answered = await load.stop();
+  expect(answered.size).toBeGreaterThan(50);
+  await until(async () => {
+    const counts = await countNumbers("reloaded").catch(() => new Map<number, number>());
+    return [...answered.keys()].every((n) => counts.get(n) === 1);
+  }, 20_000);
+});
+
 it("what an executor had reported is kept when it is killed, once", async () => {
   const before = (await countNumbers("shared")).size;
   expect(before).toBeGreaterThan(0);

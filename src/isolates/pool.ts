@@ -264,7 +264,12 @@ async function stop(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<
   await controlOf(workerOf(isolate, env, ctx)).evict();
 }
 
-// What a handler has written that has not come to its end.
+/** Has all isolates pass on what they have taken down. */
+export async function passOnAllLines(env: Env, ctx: ExecutionContext): Promise<void> {
+  const capturing = [...isolates.values()].filter(({ captured }) => captured > 0);
+  await Promise.allSettled(capturing.map((isolate) => passOnLines(isolate, env, ctx)));
+}
+
 async function passOnLines(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<void> {
   const worker = workerOf(isolate, env, ctx);
   const context = worker.getEntrypoint("MayflyContext") as unknown as ContextControl;

@@ -1,5 +1,5 @@
 import type { Env } from "../env.ts";
-import { poolSizes, recordRunning } from "../isolates/pool.ts";
+import { passOnAllLines, poolSizes, recordRunning } from "../isolates/pool.ts";
 import { publishUntil } from "../observe/publish-later.ts";
 import { allSpansSent, sendSpans } from "../observe/traces/send.ts";
 import { allReported, report } from "../usage/report.ts";
@@ -43,6 +43,7 @@ async function finish(request: Request, env: Env, ctx: ExecutionContext): Promis
     await scheduler.wait(LOOK_EVERY_MS);
     if (isAnyUnanswered()) answeredAt = Date.now();
   } while (poolSizes().inFlight > 0 && Date.now() - answeredAt < BACKGROUND_MS);
+  await passOnAllLines(env, ctx);
   recordRunning(env, ctx);
   publishUntil(Date.now(), env, ctx);
   const deadline = Date.now() + REPORT_WITHIN_MS;

@@ -56,8 +56,12 @@ export interface StateRole {
   metrics(token: string): Promise<string | undefined>;
   /** Like `enqueue`, for the default account's queue of this name: messages of a native queue. */
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
-  /** Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to pass on. */
-  report(report: string): Promise<void>;
+  /**
+   * Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to
+   * pass on. With it comes what is new of invocations whose logs are kept, by their script's id: the JSON of an
+   * array of `Kept`.
+   */
+  report(report: string, kept: Record<string, string>): Promise<void>;
   /** Has spans exported, whose number is given: a member of OTLP's `resourceSpans`, as JSON. */
   exportSpans(resourceSpans: string, spans: number): Promise<void>;
   /** Grants invocations of a script that has budgets, or says until when there are none. */

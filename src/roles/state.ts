@@ -93,9 +93,9 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     return storeNative(this.env, queueName, messages);
   }
 
-  async report(report: string): Promise<void> {
+  async report(report: string, kept: Record<string, string>): Promise<void> {
     const parsed = JSON.parse(report) as Report;
-    const { id, usage, kept } = parsed;
+    const { id, usage } = parsed;
     if (await addUsage(this.env.CATALOG, id, usage)) countReport(parsed, this.env);
     await addToBudgets(this.env, id, usage);
     this.ctx.waitUntil(rollUpNowAndThen(this.env.CATALOG));

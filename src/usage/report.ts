@@ -15,8 +15,6 @@ export interface Report {
   usage: Usage[];
   /** What else has been counted, for the metrics. */
   counted?: SeriesValues | undefined;
-  /** What is new of invocations whose logs are kept, by their script's id: a JSON array of `Kept`. */
-  kept: Record<string, string>;
 }
 
 // At the latest after so long, or with much to keep, a report is sent.
@@ -29,7 +27,7 @@ let tookMs: number | undefined;
 let reportedAt = 0;
 let reports = 0;
 /** The one whose arrival is not certain yet. */
-let last: Report | undefined;
+let last: { report: Report; kept: Record<string, string> } | undefined;
 let reporting: Promise<void> | undefined;
 
 /** Sends a report if it is time for one; to be called when something has been counted or kept. */
@@ -50,7 +48,7 @@ async function send(env: Env, ctx: ExecutionContext): Promise<void> {
     last ??= next();
     if (!last) return;
     try {
-      await stateOf(env, ctx).report(JSON.stringify(last));
+      await stateOf(env, ctx).report(JSON.stringify(last.report), last.kept);
     } catch (error) {
       delayedReports.value++;
       log("warn", "report_delayed", { message: String(error) });
@@ -73,11 +71,11 @@ export async function reportAll(env: Env, ctx: ExecutionContext): Promise<void> 
 export const allReported = (): boolean =>
   !last && allPublished() && !hasKept() && !hasUsage() && !hasCounted();
 
-function next(): Report | undefined {
+function next(): typeof last {
   const usage = takeUsage();
   if (usage.length === 0 && !hasKept() && !hasCounted()) return undefined;
   if (tookMs !== undefined) calls.observe(tookMs);
   tookMs = undefined;
   const id = `${processId()}-${reports++}`;
-  return { id, usage, counted: takeCounted(), kept: takeKept() };
+  return { report: { id, usage, counted: takeCounted() }, kept: takeKept() };
 }
