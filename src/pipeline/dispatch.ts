@@ -59,17 +59,21 @@ export function dispatchRequest(
   env: Env,
   ctx: ExecutionContext,
 ): Response | Promise<Response> {
+  const asked: Entrypoint = tracing ? { trace: beginRequestTrace(request) } : {};
   const found = resolveHost(location.host, env, ctx);
   // Awaiting what is at hand would cost a turn of the event loop on every request.
   return found instanceof Promise
-    ? found.catch(unavailable).then((table) => dispatchTo(table, request, location, env, ctx))
-    : dispatchTo(found, request, location, env, ctx);
+    ? found
+        .catch(unavailable)
+        .then((table) => dispatchTo(table, request, location, asked, env, ctx))
+    : dispatchTo(found, request, location, asked, env, ctx);
 }
 
 function dispatchTo(
   table: HostTable | undefined | "unavailable",
   request: Request,
   location: Location,
+  asked: Entrypoint,
   env: Env,
   ctx: ExecutionContext,
 ): Response | Promise<Response> {
@@ -78,7 +82,7 @@ function dispatchTo(
   const target = matchRoute(table, location.scheme, location.pathAndQuery);
   const version = target && pickVersion(target);
   if (!version) return errorPage(errors.pathUnknown, request);
-  return dispatchFetch(target, version, request, {}, env, ctx);
+  return dispatchFetch(target, version, request, asked, env, ctx);
 }
 
 function unavailable(error: unknown): "unavailable" {
