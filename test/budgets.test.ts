@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,7 +55,19 @@ async function put(name: string, body: object, account?: ApiAccess): Promise<Bud
   return result as Budget;
 }
 
-const get = async (name: string): Promise<Budget> => (await budgets("GET", name)).result as Budget;
+const get = async (name: string, account?: ApiAccess): Promise<Budget> =>
+  (await budgets("GET", name, undefined, account)).result as Budget;
+
+/** An account of its own, with its subdomain, that has these scripts. */
+async function newAccount(name: string, scripts: string[]): Promise<[ApiAccess, string]> {
+  const subdomain = `${name}-${randomUUID()}`;
+  const { result } = await callApi(platform, "POST", "/accounts", { name, subdomain });
+  const account = { ...platform, accountId: result.id as string };
+  for (const script of scripts) {
+    await upload(account, { name: script, code: OK, isolation: "shared" });
+  }
+  return [account, subdomain];
+}
 
 /** Waits until state is back, after it was killed. */
 const answering = (): Promise<void> =>
@@ -70,7 +82,7 @@ const notesOf = async (name: string): Promise<string[]> => {
 const DB = (): object => ({ type: "d1", name: "DB", id: databaseId });
 const NOTE = 'DB.prepare("INSERT INTO notes VALUES (?, ?)").bind';
 
-const cap = (script: string, invocations: number): object => ({
+const cap = (script: string | undefined, invocations: number): object => ({
   script,
   limit: { invocations },
   period: "day",
@@ -96,43 +108,55 @@ const count = (answers: WorkerAnswer[], status: number): number =>
 
 describe("a cap on invocations", () => {
   it("lets exactly so many through, of a script and of its account together", async () => {
-    for (const name of ["capped", "free"]) {
-      await upload(platform, { name, code: OK, isolation: "shared" });
-    }
-    await put("of-script", cap("capped", 1_000));
-    await put("of-account", { limit: { invocations: 1_300 }, period: "day", action: "stop" });
-    const capped = await callUntilRefused("capped");
+    const [account, subdomain] = await newAccount("exact", ["capped", "free"]);
+    await put("of-script", cap("capped", 1_000), account);
+    await put("of-account", cap(undefined, 1_300), account);
+    const capped = await callUntilRefused("capped", subdomain);
     expect(count(capped, 200)).toBe(1_000);
     expect(count(capped, 429)).toBe(capped.length - 1_000);
-    const free = await callUntilRefused("free");
-    expect(count(free, 200)).toBe(300);
+    expect(count(await callUntilRefused("free", subdomain), 200)).toBe(300);
 
     const refusal = capped.find(({ status }) => status === 429);
     expect(refusal).toMatchObject({ code: "budget_exhausted" });
     expect(refusal?.text).toContain("Error 1027");
-    const { used, state, period_end } = await get("of-script");
+    const { used, state, period_end } = await get("of-script", account);
     expect({ used, state }).toEqual({ used: 1_000, state: "stopped" });
     const secondsLeft = (Date.parse(period_end) - Date.now()) / 1000;
     expect(Math.abs(Number(refusal?.retryAfter) - secondsLeft)).toBeLessThan(60);
-    expect(await get("of-account")).toMatchObject({ used: 1_300, state: "stopped" });
+    expect(await get("of-account", account)).toMatchObject({ used: 1_300, state: "stopped" });
   });
 
-  it("lets so many more through when it is raised", async () => {
-    await put("of-account", { limit: { invocations: 1_310 }, period: "day", action: "stop" });
-    expect((await callWorker(platform, "capped", "/")).status).toBe(429);
-    await put("of-script", cap("capped", 1_007));
-    expect(count(await callUntilRefused("capped"), 200)).toBe(7);
-    expect(count(await callUntilRefused("free"), 200)).toBe(3);
-    await budgets("DELETE", "of-account");
-    expect(count(await callUntilRefused("capped"), 200)).toBe(0);
-    expect((await callWorker(platform, "free", "/")).status).toBe(200);
-    await budgets("DELETE", "of-script");
-    expect((await callWorker(platform, "capped", "/")).status).toBe(200);
+  it("of an account lets one script have what was set aside for another", async () => {
+    const [account, subdomain] = await newAccount("sharing", ["seldom", "often"]);
+    await put("all", cap(undefined, 200), account);
+    for (let i = 0; i < 4; i++) await callWorker(platform, "seldom", "/", subdomain);
+    expect(count(await callUntilRefused("often", subdomain), 200)).toBe(196);
+    expect(count(await callUntilRefused("seldom", subdomain), 200)).toBe(0);
+  });
+
+  it("lets so many more through when it is raised, and all when it is removed", async () => {
+    const [account, subdomain] = await newAccount("raised", ["one", "other"]);
+    await put("of-script", cap("one", 10), account);
+    await put("of-account", cap(undefined, 12), account);
+    expect(count(await callUntilRefused("one", subdomain), 200)).toBe(10);
+    expect(count(await callUntilRefused("other", subdomain), 200)).toBe(2);
+    await put("of-account", cap(undefined, 22), account);
+    expect((await callWorker(platform, "one", "/", subdomain)).status).toBe(429);
+    await put("of-script", cap("one", 17), account);
+    expect(count(await callUntilRefused("one", subdomain), 200)).toBe(7);
+    expect(count(await callUntilRefused("other", subdomain), 200)).toBe(3);
+    await budgets("DELETE", "of-account", undefined, account);
+    expect((await callWorker(platform, "one", "/", subdomain)).status).toBe(429);
+    expect((await callWorker(platform, "other", "/", subdomain)).status).toBe(200);
+    await budgets("DELETE", "of-script", undefined, account);
+    expect((await callWorker(platform, "one", "/", subdomain)).status).toBe(200);
   });
 
   it("counts what has been used before it was made", async () => {
     await upload(platform, { name: "old", code: OK, isolation: "request" });
-    for (let i = 0; i < 5; i++) await callWorker(platform, "old", "/");
+    for (let i = 0; i < 5; i++) {
+      expect((await callWorker(platform, "old", "/")).status).toBe(200);
+    }
     const path = `/accounts/${platform.accountId}/mayfly/usage?script=old`;
     await until(async () => {
       return (await callApi(platform, "GET", path)).result.total.invocations === 5;
@@ -142,19 +166,13 @@ describe("a cap on invocations", () => {
   });
 
   it("holds for one account and not for another with a script of the same name", async () => {
-    const { result } = await callApi(platform, "POST", "/accounts", {
-      name: "Other",
-      subdomain: "other",
-    });
-    const other = { ...platform, accountId: result.id as string };
-    for (const account of [platform, other]) {
-      await upload(account, { name: "same", code: OK, isolation: "shared" });
-    }
-    await put("all", { limit: { invocations: 3 }, period: "day", action: "stop" }, other);
-    expect(count(await callUntilRefused("same", "other"), 200)).toBe(3);
+    const [other, subdomain] = await newAccount("other", ["same"]);
+    await upload(platform, { name: "same", code: OK, isolation: "shared" });
+    await put("all", cap(undefined, 3), other);
+    expect(count(await callUntilRefused("same", subdomain), 200)).toBe(3);
     expect((await callWorker(platform, "same", "/")).status).toBe(200);
     expect((await budgets("GET", "all")).status).toBe(404);
-    expect((await budgets("GET", "all", undefined, other)).result).toMatchObject({ used: 3 });
+    expect(await get("all", other)).toMatchObject({ used: 3 });
   });
 
   it("counts calls of other workers, which get an error that says so", async () => {
@@ -307,6 +325,33 @@ describe("a budget in dollars", () => {
       10_000,
     );
     expect(used).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe("a budget of CPU time", () => {
+  it("stops a script that computes, and none that waits", async () => {
+    const code = `export default { async fetch() {
+      for (const end = Date.now() + 20; Date.now() < end;);
+      return new Response("ok");
+    } };`;
+    await upload(platform, { name: "busy", code, isolation: "shared" });
+    const limit = { cpu_ms: 200 };
+    await put("busy", { script: "busy", limit, period: "day", action: "stop" });
+    let calls = 0;
+    await until(async () => {
+      calls++;
+      return (await callWorker(platform, "busy", "/")).status === 429;
+    }, 30_000);
+    expect(calls).toBeGreaterThan(5);
+    expect((await get("busy")).used).toBeGreaterThanOrEqual(200);
+
+    const WAITING =
+      "export default { fetch: () => scheduler.wait(20).then(() => new Response()) };";
+    await upload(platform, { name: "waiting", code: WAITING, isolation: "shared" });
+    await put("waiting", { script: "waiting", limit, period: "day", action: "stop" });
+    for (let i = 0; i < 20; i++) {
+      expect((await callWorker(platform, "waiting", "/")).status).toBe(200);
+    }
   });
 });
 
@@ -475,6 +520,17 @@ describe("the API and the command", () => {
     expect(unknown).toMatchObject({ status: 404, code: 10007 });
     expect((await budgets("PUT", "a%20b", { limit })).message).toMatch(/^name: /);
     expect((await budgets("DELETE", "wrong")).status).toBe(404);
+  });
+
+  it("take Cloudflare's prices where none are given", async () => {
+    await put("priced", { limit: { usd: 5 } });
+    expect((await budgets("GET", "priced")).result).toMatchObject({
+      rates: { per_million_invocations: 0.3, per_million_cpu_ms: 0.02 },
+      period: "month",
+      action: "warn",
+      state: "ok",
+    });
+    await budgets("DELETE", "priced");
   });
 
   it("set, list and remove budgets", async () => {

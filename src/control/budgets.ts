@@ -12,7 +12,7 @@ import { getScript } from "../catalog/scripts.ts";
 import type { Env } from "../env.ts";
 import { addressRule } from "../bindings/egress/address.ts";
 import { budgetsOf } from "../usage/budgets/budgets-of.ts";
-import { CLOUDFLARE_RATES } from "../usage/budgets/money.ts";
+import { cloudflareRates } from "../usage/budgets/money.ts";
 import type { Budget, BudgetUse } from "../usage/budgets/protocol.ts";
 import { newSecret } from "../usage/budgets/webhook.ts";
 import type { ControlEnv } from "./app.ts";
@@ -130,7 +130,7 @@ function toBudget(name: string, given: z.output<typeof newBudget>): Budget {
     scriptName: script,
     unit,
     amount,
-    rates: unit === "usd" ? (ownRates ?? CLOUDFLARE_RATES) : undefined,
+    rates: unit === "usd" ? (ownRates ?? cloudflareRates()) : undefined,
     period,
     warnAt: [...new Set(warn_at)].sort((a, b) => a - b),
     action,

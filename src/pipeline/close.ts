@@ -2,6 +2,7 @@ import type { Env } from "../env.ts";
 import { passOnAllLines, poolSizes, recordRunning } from "../isolates/pool.ts";
 import { publishUntil } from "../observe/publish-later.ts";
 import { allSpansSent, sendSpans } from "../observe/traces/send.ts";
+import { returnBeforeEnd } from "../usage/budgets/spend.ts";
 import { allReported, report } from "../usage/report.ts";
 import { isAnyUnanswered } from "./wall-time.ts";
 
@@ -49,4 +50,8 @@ async function finish(request: Request, env: Env, ctx: ExecutionContext): Promis
   const deadline = Date.now() + REPORT_WITHIN_MS;
   do await Promise.all([report(env, ctx), sendSpans(env, ctx)]);
   while (!(allReported() && allSpansSent()) && Date.now() < deadline);
+  await Promise.race([
+    returnBeforeEnd(env, ctx),
+    scheduler.wait(Math.max(deadline - Date.now(), 0)),
+  ]);
 }

@@ -1,3 +1,5 @@
+import { priceSheets } from "../prices/sheets.ts";
+
 /** What use costs, for budgets in dollars. */
 export interface Rates {
   /** Dollars for a million invocations. */
@@ -6,8 +8,20 @@ export interface Rates {
   perMillionCpuMs: number;
 }
 
-/** What Workers Paid takes for what goes beyond the plan's: see `usage/prices/`. */
-export const CLOUDFLARE_RATES: Rates = { perMillionInvocations: 0.3, perMillionCpuMs: 0.02 };
+/** What Cloudflare's Workers Paid takes for what goes beyond what the plan includes. */
+export function cloudflareRates(): Rates {
+  const plans = priceSheets().sheets.flatMap(({ plans }) => plans);
+  const prices = plans.find(({ id }) => id === "cloudflare-workers-paid")?.prices ?? [];
+  const perMillion = (of: "invocations" | "cpu_time"): number => {
+    const price = prices.find(({ meter }) => meter.of === of);
+    if (!price) throw new Error(`The price sheet has no price of ${of}`);
+    return (Number(price.tiers.at(-1)?.usd) * 1e6) / price.per;
+  };
+  return {
+    perMillionInvocations: perMillion("invocations"),
+    perMillionCpuMs: perMillion("cpu_time"),
+  };
+}
 
 /**
  * In dollars. Worked out from whole counts each time, and never added up. Without anything that is free or

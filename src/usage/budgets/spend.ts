@@ -191,6 +191,12 @@ export function forgetRefusals(): void {
   for (const held of all.values()) held.refusedUntil = 0;
 }
 
+/** Gives back everything, as this process is about to end. Resolves when state knows. */
+export async function returnBeforeEnd(env: Env, ctx: ExecutionContext): Promise<void> {
+  const holding = [...all.values()].filter(({ granted, spent }) => granted > spent);
+  await Promise.allSettled(holding.map((held) => (held.asking ?? ask(held, 0, env, ctx)).answered));
+}
+
 /** Whether there is anything that must be given back. */
 export function holdsInvocations(): boolean {
   for (const { granted, spent } of all.values()) if (granted > spent) return true;
