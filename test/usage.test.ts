@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Sums, UsageRow } from "../src/usage/rows.ts";
 import { callApi, type Answer } from "./harness/api.ts";
 import { Client, type Call } from "./harness/client.ts";
 import { beginRun, createNamespace, deployCronWorker, endedRun } from "./harness/cron.ts";
@@ -21,25 +22,6 @@ const ANSWERS_WITHIN_MS = 1_000;
 const COUNTED_WITHIN_MS = 20_000;
 const BODY = "0123456789";
 const ANSWER = "hello";
-
-interface Row {
-  script_name?: string;
-  version_id?: string;
-  trigger?: string;
-  minute?: string;
-  hour?: string;
-  operation?: string;
-  count?: number;
-  invocations: number;
-  errors: number;
-  wall_time_ms: number;
-  cpu_time_ms: number;
-  gb_seconds: number;
-  subrequests: number;
-  request_bytes: number;
-  response_bytes: number;
-  operations: Record<string, number>;
-}
 
 const FETCHED = `export default {
   async fetch(request) {
@@ -145,14 +127,14 @@ const ask = (parameters: string): Promise<Answer> =>
   callApi(platform, "GET", `/accounts/${platform.accountId}/mayfly/usage?${parameters}`);
 
 /** Usage by script and trigger, such as "fetched/fetch". */
-async function usage(parameters = ""): Promise<Map<string, Row>> {
+async function usage(parameters = ""): Promise<Map<string, UsageRow>> {
   const { result } = await ask(`by=script,trigger${parameters}`);
-  const rows = result.rows as Row[];
+  const rows = result.rows as UsageRow[];
   return new Map(rows.map((row) => [`${row.script_name}/${row.trigger}`, row]));
 }
 
 /** Waits until so many invocations are counted, and then for as long as reports take that should not come. */
-async function countedTo(expected: Record<string, number>): Promise<Map<string, Row>> {
+async function countedTo(expected: Record<string, number>): Promise<Map<string, UsageRow>> {
   const counts = async (): Promise<Record<string, number>> => {
     const rows = await usage();
     return Object.fromEntries(
@@ -284,7 +266,7 @@ describe("usage", { timeout: 120_000 }, () => {
   test("adds up to the same, by whatever it is listed", async () => {
     const all = Object.values(done).reduce((sum, count) => sum + count);
     for (const by of ["total", "script", "version", "trigger", "minute,script", "hour", "day"]) {
-      const { rows, total } = (await ask(`by=${by}`)).result as { rows: Row[]; total: Row };
+      const { rows, total } = (await ask(`by=${by}`)).result as { rows: UsageRow[]; total: Sums };
       expect(rows.reduce((sum, { invocations }) => sum + invocations, 0)).toBe(all);
       expect(total.invocations).toBe(all);
     }
@@ -450,9 +432,9 @@ describe("usage", { timeout: 120_000 }, () => {
     db.close();
     platform = await startPlatform({ dataDir, env });
     await call({ name: "fetched", count: 1, clients: 1 });
-    let rolledUp: Row[] = [];
+    let rolledUp: UsageRow[] = [];
     await until(async () => {
-      rolledUp = (await ask("by=trigger,minute&since=2000d&until=2d")).result.rows as Row[];
+      rolledUp = (await ask("by=trigger,minute&since=2000d&until=2d")).result.rows as UsageRow[];
       return rolledUp.every(({ minute }) => minute?.endsWith(":00:00.000Z"));
     }, COUNTED_WITHIN_MS);
     expect(rolledUp.reduce((sum, { invocations }) => sum + invocations, 0)).toBe(stored);

@@ -86,10 +86,8 @@ export function cpuEnds(
 
 /** The isolate calls somebody, and goes on when it has the result. */
 export function cpuWaits<T>(isolate: Isolate, result: T): T {
-  for (const invocation of isolate.running) {
-    cpuRan(invocation);
-    break;
-  }
+  const [invocation] = isolate.running;
+  if (invocation) cpuRan(invocation);
   const waiting = active.get(isolate);
   if (waiting === undefined || !(result instanceof Promise)) return result;
   active.set(isolate, waiting + 1);
@@ -152,10 +150,8 @@ function give(ms: number, invocation: Invocation | null | undefined): void {
   if (count === 0) return;
   for (const [isolate, waiting] of active) {
     if (waiting >= isolate.running.size) continue;
-    for (const one of isolate.running) {
-      possible.add(one, ms / count);
-      break;
-    }
+    const [one] = isolate.running;
+    if (one) possible.add(one, ms / count);
   }
 }
 
