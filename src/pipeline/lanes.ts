@@ -5,6 +5,7 @@
  */
 import type { ScriptTarget, VersionTarget } from "../catalog/routing.ts";
 import type { Env } from "../env.ts";
+import { keepSweeping } from "../isolates/sweeper.ts";
 import { log, logFailure } from "../observe/log.ts";
 import { cpuSpent } from "../usage/cpu-share.ts";
 import { stateOf, type LaneRole } from "../roles/contract.ts";
@@ -98,6 +99,8 @@ export async function inTurn<T>(
     if (invocation.trigger === "fetch") invocation.status = 503;
     logFailure(invocation, ended);
     record(invocation, env, ctx);
+    // Here nothing runs any more for which the sweeper would have come back to report it.
+    keepSweeping(env, ctx);
     throw ended;
   }
 }
