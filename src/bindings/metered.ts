@@ -2,9 +2,8 @@ import { traced, type CallSpan } from "../observe/traces/calls.ts";
 import type { Describe } from "../observe/traces/operations.ts";
 import { tracing } from "../observe/traces/tracing.ts";
 import { histogram, timed, type Histogram } from "../observe/metrics/counters.ts";
-import type { Caller } from "../pipeline/calls.ts";
+import { usageOfCaller, waitFor, type Caller } from "../pipeline/calls.ts";
 import { splitName } from "../pipeline/method-name.ts";
-import { usageOfCaller, waitFor } from "../pipeline/calls.ts";
 
 /** Set by the platform on every binding: whose it is. */
 export interface CallerProps {
@@ -44,11 +43,11 @@ export function metered<Props extends CallerProps>(
     const own = timedMethod(methods[method] as Method, calls);
     const operation = `${kind}.${name}`;
     methods[method] = function (this: Metered<Props>, ...args): unknown {
-      const { caller } = this.ctx.props;
+      const { props } = this.ctx;
+      const { caller } = props;
       const { operations } = usageOfCaller(caller);
       operations[operation] = (operations[operation] ?? 0) + 1;
       if (!tracing) return waitFor(caller, own.apply(this, args));
-      const { props } = this.ctx;
       const { invocationId } = this;
       const call = { caller, invocationId, ...describe(name, props, args) };
       const answer = traced(call, async (span) => {

@@ -46,7 +46,8 @@ export async function traced<T>(
   try {
     return await make(span);
   } catch (error) {
-    const { name: type, message } = error as Partial<Error>;
+    // Workers may throw anything.
+    const { name: type, message } = Object(error) as Partial<Error>;
     attributes["error.type"] = type ?? "_OTHER";
     span.error = message ?? String(error);
     throw error;
