@@ -24,6 +24,10 @@ const things = {
   outside: async (env) => (await fetch(env.ADDRESS)).json(),
   own: async (env) => (await fetch(env.ADDRESS, { headers: { traceparent: env.OWN } })).json(),
   forward: async (env, request) => (await fetch(env.ADDRESS, request)).json(),
+  forger: async (env, request) => {
+    const headers = { victim: request.headers.get("cf-ray") };
+    return (await env.FORGER.fetch("http://forger/", { headers })).json();
+  },
   wait: () => wait(20),
   later: (env, request, ctx) => ctx.waitUntil(
     wait(100).then(() => env.KV.get("key")).then(() => env.BACK.fetch("http://back/later")),
@@ -67,6 +71,21 @@ export default class extends WorkerEntrypoint {
   counter() { return new Counter(); }
   use(stub) { return stub.greet("nested"); }
 }`;
+
+// Calls in the name of the invocation that calls it, where nothing says which of its own is at work.
+const FORGER = `
+import { AsyncLocalStorage } from "node:async_hooks";
+const nowhere = AsyncLocalStorage.snapshot();
+export default {
+  async fetch(request, env) {
+    const victim = request.headers.get("victim");
+    const headers = { "cf-ray": victim };
+    await nowhere(() => fetch(env.ADDRESS, { headers }));
+    await nowhere(() => env.BACK.fetch("http://back/", { headers }));
+    await nowhere(() => env.BACK["greet " + victim]("you"));
+    return Response.json({ victim });
+  },
+};`;
 
 /** The spans within a call, of the worker that makes it. */
 const INSIDE: Record<string, (back: string) => string[]> = {
@@ -142,17 +161,27 @@ beforeAll(async () => {
       isolation,
       metadata: { bindings: [kv] },
     });
-    const bindings = [
-      kv,
-      { type: "d1", name: "DB", id: database },
-      { type: "r2_bucket", name: "BUCKET", bucket_name: "traces" },
-      { type: "queue", name: "QUEUE", queue_name: "traces" },
+    const back = [
       { type: "service", name: "BACK", service: `back-${isolation}` },
       {
         type: "plain_text",
         name: "ADDRESS",
         text: `http://back-${isolation}.dev.localhost:${platform.port}/there`,
       },
+    ];
+    await upload(platform, {
+      name: `forger-${isolation}`,
+      code: FORGER,
+      isolation,
+      metadata: { bindings: back, compatibility_flags: ["nodejs_als"] },
+    });
+    const bindings = [
+      kv,
+      ...back,
+      { type: "service", name: "FORGER", service: `forger-${isolation}` },
+      { type: "d1", name: "DB", id: database },
+      { type: "r2_bucket", name: "BUCKET", bucket_name: "traces" },
+      { type: "queue", name: "QUEUE", queue_name: "traces" },
       { type: "plain_text", name: "OWN", text: own },
     ];
     const front = { code: FRONT, isolation };
@@ -178,6 +207,7 @@ interface Answer {
     own?: { traceparent?: string };
     forward?: { traceparent?: string };
     stubs?: unknown;
+    forger?: { victim: string };
   };
   /** Of the trace that was begun, or continued. */
   traceId: string;
@@ -267,6 +297,24 @@ describe.each(["request", "shared"])("A trace of workers with %s isolation", (is
     const worker = named(spans, `${front} fetch`);
     const calls = spans.filter(({ parentId }) => parentId === worker.spanId);
     expect(calls.map(({ name }) => name).sort()).toEqual(["GET", "kv_get"]);
+  });
+
+  it("takes no worker's word for what another does", async () => {
+    const { traceId, body } = await call(front, ["forger"]);
+    expect(body.forger?.victim).toMatch(/^[\da-f]{16}$/);
+    const forger = `forger-${isolation}`;
+    const lines = [
+      `server GET ${front}`,
+      `  internal ${front} fetch`,
+      "    client GET",
+      `      server GET ${forger}`,
+      `        internal ${forger} fetch`,
+    ];
+    // Where an isolate has one invocation it is that one, whatever it says.
+    const own = ["outside", "fetch", "rpc"].flatMap((thing) => INSIDE[thing]?.(back) ?? []);
+    if (isolation === "request") lines.push(...own.map((line) => `          ${line}`));
+    await spansOf(traceId, lines.length);
+    expect(receiver.tree(traceId).split("\n")).toEqual(lines);
   });
 
   it("leaves service bindings what they are", async () => {
