@@ -139,10 +139,13 @@ describe("a worker that does not give the thread back", () => {
   });
 
   it("is what the metrics say that its process was started again for", async () => {
-    const restarts = (): Promise<number | undefined> =>
-      retried(() => metric(platform, "mayfly_process_restarts_total", { reason: "cpu" }));
     // Each of the five has ended an executor.
-    await until(async () => ((await restarts()) ?? 0) >= 5, FOUND_WITHIN_MS);
+    await until(async () => {
+      const restarts = await retried(() =>
+        metric(platform, "mayfly_process_restarts_total", { reason: "cpu" }),
+      );
+      return (restarts ?? 0) >= 5;
+    }, FOUND_WITHIN_MS);
   });
 
   it("is found out also if it does so after its response", async () => {

@@ -93,14 +93,15 @@ test("a connection made while an executor is down waits for it", async () => {
   expect((await call()).version).toBe("v2");
 });
 
-describe("the executor of scripts that ask for more CPU time", () => {
-  const deployLong = (version: number): Promise<void> => {
-    const metadata = { limits: { cpu_ms: 10_000 } };
-    return upload(platform, { name: "long", code: source(version), isolation: "shared", metadata });
-  };
-  const callLong = async (): Promise<string> =>
-    (await platform.fetchHost("long.dev.localhost")).text();
+function deployLong(version: number): Promise<void> {
+  const metadata = { limits: { cpu_ms: 10_000 } };
+  return upload(platform, { name: "long", code: source(version), isolation: "shared", metadata });
+}
 
+const callLong = async (): Promise<string> =>
+  (await platform.fetchHost("long.dev.localhost")).text();
+
+describe("the executor of scripts that ask for more CPU time", () => {
   test("is not there before one of them is called", async () => {
     await deployLong(1);
     expect(platform.output()).not.toContain('"process":"executor-long"');

@@ -158,9 +158,10 @@ describe("others", () => {
     await deploy("offender");
     await deploy("good");
     // The executor that takes the first call may be ended for what others have left in it.
-    const isFound = async (): Promise<boolean> =>
-      (await call("offender", "/buffers")).code === EXCEEDED.code;
-    await until(isFound, BACK_WITHIN_MS);
+    await until(
+      async () => (await call("offender", "/buffers")).code === EXCEEDED.code,
+      BACK_WITHIN_MS,
+    );
     const answers: WorkerAnswer[] = [];
     const done = new AbortController();
     const good = Promise.all(
