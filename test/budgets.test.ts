@@ -134,6 +134,14 @@ describe("a cap on invocations", () => {
     expect(count(await callUntilRefused("seldom", subdomain), 200)).toBe(0);
   });
 
+  it("holds where a script runs apart from the others", async () => {
+    const limits = { cpu_ms: 10_000 };
+    await upload(platform, { name: "long", code: OK, isolation: "shared", metadata: { limits } });
+    await put("long", cap("long", 60));
+    expect(count(await callUntilRefused("long"), 200)).toBe(60);
+    expect(() => pidOf(platform, "executor-long")).not.toThrow();
+  });
+
   it("lets so many more through when it is raised, and all when it is removed", async () => {
     const [account, subdomain] = await newAccount("raised", ["one", "other"]);
     await put("of-script", cap("one", 10), account);

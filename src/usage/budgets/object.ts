@@ -68,8 +68,8 @@ export class BudgetObject extends DurableObject<Env> {
   /** While it is read what was used before: reports that come meanwhile wait. */
   #reading: Promise<unknown> | undefined;
   #recalling: Promise<boolean> | undefined;
-  /** Somebody was told not to ask before a period ends. */
-  #refused = false;
+  /** Scopes of caps of which somebody was told not to ask before the period ends. */
+  readonly #refused = new Set<string>();
   /** Budgets known to be used up, whose leases have been taken back. */
   readonly #over = new Set<string>();
 
@@ -90,7 +90,7 @@ export class BudgetObject extends DurableObject<Env> {
       if (!lease.refused) return lease;
       const { caps, hopeless } = allowance;
       if (hopeless || caps.some((scope) => this.#store.held(scope) === 0)) {
-        this.#refused = true;
+        for (const scope of caps) this.#refused.add(scope);
         return lease;
       }
       if (recalls === MAX_RECALLS || !(await this.#recall(false))) {
@@ -129,7 +129,7 @@ export class BudgetObject extends DurableObject<Env> {
   async uses(): Promise<BudgetUse[]> {
     await this.#prepare();
     // Only then it is known what executors have spent.
-    await this.#recall(false);
+    if (this.#store.held("") > 0) await this.#recall(false);
     const now = Date.now();
     this.#store.beginPeriods(now);
     this.#look(now);
@@ -225,9 +225,10 @@ export class BudgetObject extends DurableObject<Env> {
   /** What the process was granted and has not spent is free again. */
   #settle(row: LeaseRow, spent: number): void {
     this.#store.settle(row, spent);
-    if (spent === row.granted || !this.#refused) return;
+    const refused = this.#refused.has("") || this.#refused.has(row.scriptName);
+    if (spent === row.granted || !refused) return;
     // Those that were refused remember it, and would not ask for what there is again.
-    this.#refused = false;
+    this.#refused.clear();
     this.ctx.waitUntil(tellExecutors(this.env, this.ctx));
   }
 
