@@ -206,6 +206,16 @@ describe("a cap on invocations", () => {
     expect((await callWorker(platform, "callee", "/")).status).toBe(429);
   });
 
+  it("loses nothing when executors are replaced", async () => {
+    const [account, subdomain] = await newAccount("reloaded", ["one"]);
+    await put("all", cap(undefined, 200), account);
+    for (let i = 0; i < 4; i++) await callWorker(platform, "one", "/", subdomain);
+    // Before they would have given back what they do not use.
+    expect(await platform.mayfly(["reload"])).toMatchObject({ code: 0 });
+    expect(await get("all", account)).toMatchObject({ used: 4 });
+    expect(count(await callUntilRefused("one", subdomain), 200)).toBe(196);
+  });
+
   it("is never passed, and loses little, when an executor and state are killed", async () => {
     const code = `export default { async fetch(request, { DB }) {
       await ${NOTE}("killed", crypto.randomUUID()).run();
