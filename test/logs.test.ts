@@ -92,6 +92,8 @@ export default {
   scheduled() { console.log("a slot"); },
   queue({ messages }) { for (const { body } of messages) console.log({ message: body }); },
 };
+// A name like those of the platform's own functions.
+export class take extends WorkerEntrypoint {}
 export class Self extends WorkerEntrypoint {
   fetch(request) {
     console.log("named");
@@ -338,7 +340,7 @@ export default { async fetch(request, env, ctx) {
       try {
         const module = await import("__mayfly/" + name + ".js");
         modules[name] = Object.keys(module);
-        module.take?.({ enter: steal("enter"), sendAll: steal("sendAll") });
+        module.mayflyTakeContext?.({ enter: steal("enter"), sendAll: steal("sendAll") });
       } catch (error) { modules[name] = String(error); }
     }
     return Response.json(modules);

@@ -29,16 +29,20 @@ export interface TailConsumer {
 }
 
 /** Whose invocations are kept, how many of them and what of each: see docs/observability.md. */
-export interface Observability extends LogsSettings {
+export interface Observability extends Sampling {
   redact_query_string?: boolean | undefined;
   issues?: { enabled?: boolean | undefined } | undefined;
-  logs?: (LogsSettings & { invocation_logs?: boolean | undefined }) | undefined;
-  traces?: LogsSettings | undefined;
+  logs?: (Exported & { invocation_logs?: boolean | undefined }) | undefined;
+  traces?: Exported | undefined;
 }
 
-interface LogsSettings {
+interface Sampling {
   enabled?: boolean | undefined;
+  /** From 0 to 1; all if missing. */
   head_sampling_rate?: number | undefined;
+}
+
+interface Exported extends Sampling {
   destinations?: string[] | undefined;
   persist?: boolean | undefined;
 }

@@ -10,7 +10,7 @@ export interface IsolateControl {
 
 /** What `MayflyContext` offers, in isolates in which it is known which invocation is at work. */
 export interface ContextControl {
-  /** Passes on what has been written with `console` by handlers that have not ended. */
+  /** Passes on at once what has been written with `console`. */
   sendAll(): Promise<void>;
 }
 

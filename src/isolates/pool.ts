@@ -267,13 +267,15 @@ async function stop(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<
 /** Has all isolates pass on what they have taken down. */
 export async function passOnAllLines(env: Env, ctx: ExecutionContext): Promise<void> {
   const capturing = [...isolates.values()].filter(({ captured }) => captured > 0);
-  await Promise.allSettled(capturing.map((isolate) => passOnLines(isolate, env, ctx)));
+  await Promise.all(capturing.map((isolate) => passOnLines(isolate, env, ctx)));
 }
 
 async function passOnLines(isolate: Isolate, env: Env, ctx: ExecutionContext): Promise<void> {
   const worker = workerOf(isolate, env, ctx);
   const context = worker.getEntrypoint("MayflyContext") as unknown as ContextControl;
-  await Promise.race([context.sendAll(), scheduler.wait(SEND_ALL_WITHIN_MS)]);
+  // One that could not be started has none.
+  const sent = context.sendAll().catch(() => undefined);
+  await Promise.race([sent, scheduler.wait(SEND_ALL_WITHIN_MS)]);
 }
 
 /** Evicts what is idle for too long, and forgets versions that nobody calls. */

@@ -4,7 +4,7 @@
 // platform another one goes to the main module alone.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { enterCallsBy } from "mayfly:first";
-import { take } from "mayfly:main-in-context";
+import { mayflyTakeContext } from "mayfly:main-in-context";
 import { captureConsole } from "./console/capture.ts";
 
 /** An invocation at work. */
@@ -61,5 +61,4 @@ enterCallsBy((id, call) =>
   current() ? call() : run({ request: undefined, id, asked: true, bytes: 0 }, call),
 );
 
-const sendAll = captureConsole(current, idOf);
-take({ enter, sendAll });
+mayflyTakeContext({ enter, sendAll: captureConsole(current, idOf) });

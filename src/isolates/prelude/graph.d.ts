@@ -31,7 +31,7 @@ declare module "mayfly:main-in-context" {
     /** Passes on what has been written with `console` and waits to be. */
     sendAll(): Promise<void>;
   }
-  export function take(given: Context): void;
+  export function mayflyTakeContext(given: Context): void;
 }
 
 /** The user's main module. */

@@ -14,10 +14,11 @@ type Fetch = (...args: unknown[]) => unknown;
 const { apply } = Reflect;
 
 // Functions and `var` are there before any module has run, and context.ts, which this one waits for, runs
-// before the user's modules: so it gives what it has to this module, and the user's code cannot take it.
+// before the user's modules: so it gives what it has to this module, and the user's code cannot take it. The
+// name is none that a user's export would have, which it would hide.
 // oxlint-disable-next-line no-var
 var context: Context | undefined;
-export function take(given: Context): void {
+export function mayflyTakeContext(given: Context): void {
   context ??= given;
 }
 
@@ -44,7 +45,7 @@ export default main;
 
 /** What else the platform asks of such an isolate. It is called by the platform only. */
 export class MayflyContext extends WorkerEntrypoint {
-  /** Passes on what has been written with `console` and waits for its handler's end. */
+  /** Passes on what has been written with `console` and waits to be. */
   async sendAll(): Promise<void> {
     await context?.sendAll();
   }

@@ -29,7 +29,8 @@ export class LogsObject extends DurableObject<Env> {
 
   /** Adds a JSON array of `Kept`, once however often the report comes. */
   async store(reportId: string, kept: string): Promise<void> {
-    this.#store.add(reportId, kept);
+    // As a whole or not at all, so that it can be tried again.
+    this.ctx.storage.transactionSync(() => this.#store.add(reportId, kept));
     await this.#trim();
   }
 

@@ -190,11 +190,13 @@ export class LogsStore {
     return at ?? undefined;
   }
 
+  /** Whether nothing is left, not even of reports that may come again. */
   isEmpty(): boolean {
-    return (
-      this.#sql.exec("SELECT 1 FROM invocations UNION ALL SELECT 1 FROM reports LIMIT 1").toArray()
-        .length === 0
+    const left = this.#sql.exec(
+      "SELECT 1 FROM invocations UNION ALL SELECT 1 FROM reports WHERE at >= ? LIMIT 1",
+      Date.now() - REPORTS_KEPT_MS,
     );
+    return left.toArray().length === 0;
   }
 
   /**
