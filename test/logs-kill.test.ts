@@ -86,16 +86,19 @@ async function countNumbers(name: string): Promise<Map<number, number>> {
   return counts;
 }
 
-describe.each(["shared", "request"])("Logs of a worker in %s mode", (name) => {
+describe.each([
+  ["shared", 2],
+  ["request", 1],
+])("Logs of a worker in %s mode", (name, times) => {
   it("lose nothing when state is killed, and have nothing twice", async () => {
     const load = callOnAndOn(name);
-    for (let killed = 0; killed < 2; killed++) {
+    for (let killed = 0; killed < times; killed++) {
       await sleep(700);
       await kill("state");
     }
     await sleep(700);
     const answered = await load.stop();
-    expect(answered.size).toBeGreaterThan(100);
+    expect(answered.size).toBeGreaterThan(50);
     let counts = new Map<number, number>();
     await until(async () => {
       counts = await countNumbers(name).catch(() => counts);
@@ -122,8 +125,6 @@ it("nothing is lost by mayfly reload", async () => {
 });
 
 it("what an executor had reported is kept when it is killed, once", async () => {
-  const before = (await countNumbers("shared")).size;
-  expect(before).toBeGreaterThan(0);
   await upload(platform, {
     name: "killed",
     code: CODE,
@@ -131,7 +132,7 @@ it("what an executor had reported is kept when it is killed, once", async () => 
     metadata: { observability: { enabled: true } },
   });
   const load = callOnAndOn("killed");
-  await sleep(2_500);
+  await sleep(REPORTED_WITHIN_MS + 500);
   const killedAt = await kill("executor-1");
   await sleep(1_000);
   const answered = await load.stop();

@@ -150,20 +150,21 @@ async function callOften(path: string, count: number): Promise<void> {
   }
 }
 
-/** All that is kept of the script, when both executors have told of all calls and of what they wrote. */
-async function allKept(): Promise<Logged[]> {
+const countSet = async (): Promise<number> => (await readAllLogs(platform, "set")).length;
+
+/** When both executors have told of all calls of it, and of what they wrote. */
+async function allTold(): Promise<void> {
   await until(async () => {
     const path = "/mayfly/usage?script=set&since=1h";
     const usage = await account<{ total: { invocations: number } }>(platform, "GET", path);
     return usage.total.invocations === calls;
   }, 15_000);
-  let count = -1;
+  let counted = await countSet();
   await until(async () => {
-    const before = count;
+    const before = counted;
     await sleep(1_000);
-    return (count = (await readAllLogs(platform, "set")).length) === before;
+    return (counted = await countSet()) === before;
   }, 15_000);
-  return readAllLogs(platform, "set");
 }
 
 /** What is kept of the invocation, when it has ended with so many lines. */
@@ -406,31 +407,28 @@ describe("The settings of observability", () => {
   it("keep the share of invocations that head_sampling_rate says, with all their lines", async () => {
     await set({ enabled: true, head_sampling_rate: 0.2 });
     await callOften("/levels", 500);
-    const kept = await allKept();
+    await allTold();
+    const kept = await readAllLogs(platform, "set");
     // Six standard deviations around 100.
     expect(kept.length).toBeGreaterThan(46);
     expect(kept.length).toBeLessThan(154);
     expect(kept.filter(({ logs }) => logs.length !== 5)).toEqual([]);
   });
 
-  it("keep nothing of the rest if logs.enabled is false or their rate is 0", async () => {
-    const { length } = await allKept();
+  it("keep nothing if they say so for logs alone, and only what has lines without invocation_logs", async () => {
     await set({ enabled: true, logs: { enabled: false } });
-    await callSet("/levels");
+    await callSet("/off?levels");
     await set({ enabled: true, logs: { enabled: true, head_sampling_rate: 0 } });
-    await callSet("/levels");
+    await callSet("/off?rate");
     await set({ enabled: false, logs: { enabled: true, head_sampling_rate: 1 } });
-    await callSet("/levels");
-    expect(await allKept()).toHaveLength(length + 1);
-  });
-
-  it("keep only invocations with lines if invocation_logs is false", async () => {
-    const { length } = await allKept();
+    await callSet("/on");
     await set({ enabled: true, logs: { enabled: true, invocation_logs: false } });
-    await callOften("/nothing", 50);
+    await callOften("/off?silent", 50);
     const found = await logged("set", await callSet("/levels"), 5);
     expect(found).toMatchObject({ outcome: "ok", status: 200 });
-    expect(await allKept()).toHaveLength(length + 1);
+    await allTold();
+    expect(await readLogs(platform, "set", { search: "/off" })).toEqual([]);
+    expect(await readLogs(platform, "set", { search: "/on" })).toHaveLength(1);
   });
 
   it("keep URLs without what looks like a key, and without queries if redact_query_string", async () => {
