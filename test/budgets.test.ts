@@ -10,7 +10,7 @@ import { callApi, type Answer } from "./harness/api.ts";
 import { callWorker, retried, type WorkerAnswer } from "./harness/call-worker.ts";
 import { beginRun, cronRuns, deployCronWorker, endedRun } from "./harness/cron.ts";
 import { startPlatform, type ApiAccess, type Platform } from "./harness/platform.ts";
-import { pidOf, until } from "./harness/processes.ts";
+import { childrenOf, isAlive, pidOf, until } from "./harness/processes.ts";
 import { createDatabase, createQueue, deployQueueWorker, query } from "./harness/queue.ts";
 import { upload } from "./harness/upload.ts";
 
@@ -69,9 +69,18 @@ async function newAccount(name: string, scripts: string[]): Promise<[ApiAccess, 
   return [account, subdomain];
 }
 
-/** Waits until state is back, after it was killed. */
-const answering = (): Promise<void> =>
-  until(async () => (await retried(() => budgets("GET"))).status === 200, 20_000);
+/** Kills state; gives what waits until it is back. */
+function killState(): () => Promise<void> {
+  const pid = pidOf(platform, "state");
+  // Its runtime may answer for a moment longer.
+  const processes = [pid, ...childrenOf(pid)];
+  process.kill(pid, "SIGKILL");
+  return () =>
+    until(async () => {
+      if (processes.some(isAlive)) return false;
+      return (await retried(() => budgets("GET"))).status === 200;
+    }, 20_000);
+}
 
 /** What has been written down of that name. */
 const notesOf = async (name: string): Promise<string[]> => {
@@ -230,18 +239,19 @@ describe("a cap on invocations", () => {
     await put("killed", cap("killed", 600));
     const calls = callUntilRefused("killed");
     const reached = (number: number): Promise<void> =>
-      until(async () => (await notesOf("killed")).length > number, 30_000);
+      until(async () => (await notesOf("killed").catch(() => [])).length > number, 30_000);
     await reached(80);
     process.kill(pidOf(platform, "executor-1"), "SIGKILL");
     await reached(200);
-    process.kill(pidOf(platform, "state"), "SIGKILL");
-    await calls;
+    const stateIsBack = killState();
+    const answers = await calls;
+    await stateIsBack();
     const begun = (await notesOf("killed")).length;
     expect(begun).toBeLessThanOrEqual(600);
-    // One lease, and what was in flight in the executor that was killed.
+    // What the executor that was killed held, beside what began and was cut short or could not write.
     const largestLease = 600 / (2 * 4);
-    expect(begun).toBeGreaterThanOrEqual(600 - largestLease - CLIENTS);
-    await answering();
+    const failed = count(answers, 0) + count(answers, 500);
+    expect(begun + failed).toBeGreaterThanOrEqual(600 - largestLease);
     expect(await get("killed")).toMatchObject({ used: 600, state: "stopped" });
   });
 });
@@ -277,8 +287,8 @@ describe("what comes as an event, when a cap is reached", () => {
     await until(async () => (await get("consumer")).state === "stopped", 5_000);
 
     process.kill(pidOf(platform, "executor-2"), "SIGKILL");
-    process.kill(pidOf(platform, "state"), "SIGKILL");
-    await answering();
+    const stateIsBack = killState();
+    await stateIsBack();
     expect(await notesOf("consumer")).toHaveLength(2);
     const [waiting] = await cronRuns(platform, "cron");
     expect(waiting).toMatchObject({ ended_at: null, tries: 0 });
