@@ -62,6 +62,8 @@ export class BudgetObject extends DurableObject<Env> {
   readonly #warnings: Warnings;
   readonly #accountId: string;
   #budgets: StoredBudget[] = [];
+  /** How often the catalog's budgets have changed. */
+  #changes = 0;
   #loaded = false;
   #prepared = false;
   #preparing: Promise<void> | undefined;
@@ -117,6 +119,7 @@ export class BudgetObject extends DurableObject<Env> {
   /** The catalog's budgets have changed. */
   async refresh(): Promise<void> {
     await this.#preparing?.catch(() => undefined);
+    this.#changes++;
     this.#loaded = false;
     this.#prepared = false;
     this.#over.clear();
@@ -288,10 +291,15 @@ export class BudgetObject extends DurableObject<Env> {
   }
 
   async #load(): Promise<void> {
-    if (this.#loaded) return;
-    await prepareCatalog(this.env);
-    this.#budgets = await listBudgets(this.env.CATALOG, this.#accountId);
-    this.#loaded = true;
+    while (!this.#loaded) {
+      const changes = this.#changes;
+      await prepareCatalog(this.env);
+      const budgets = await listBudgets(this.env.CATALOG, this.#accountId);
+      // What was read before a change must not be taken for what is there after it.
+      if (changes !== this.#changes) continue;
+      this.#budgets = budgets;
+      this.#loaded = true;
+    }
   }
 
   async #makeCounters(): Promise<void> {
