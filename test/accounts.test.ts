@@ -210,6 +210,11 @@ const ACCOUNT_CALLS: Call[] = [
   ["GET", "/tokens"],
   ["POST", "/tokens", { name: "new" }],
   ["GET", "/mayfly/logs?script=site"],
+  ["GET", "/mayfly/usage"],
+  ["GET", "/mayfly/usage/storage"],
+  ["GET", "/mayfly/usage/prices"],
+  ["GET", "/mayfly/budgets"],
+  ["PUT", "/mayfly/budgets/theirs", { limit: { invocations: 1 } }],
 ];
 
 /** All that the calls could have changed, as the root token sees it. */
@@ -219,8 +224,8 @@ async function snapshot(): Promise<[path: string, text: string][]> {
     ...[...ACCOUNT_CALLS, ...calls(ours)]
       .filter(([method]) => method === "GET")
       .map(([, path]) => account + path)
-      // A form with a new boundary each time.
-      .filter((path) => !path.endsWith("/scripts/site")),
+      // A form with a new boundary each time, and what says until when it holds.
+      .filter((path) => !path.endsWith("/scripts/site") && !/mayfly\/(logs|usage)/.test(path)),
     `/zones/${ours.zoneId}/workers/routes`,
   ];
   return Promise.all(
@@ -262,6 +267,8 @@ describe("another account's token", () => {
   it("finds nothing of it below its own path", async () => {
     const before = await snapshot();
     for (const [method, path, body] of calls(ours)) {
+      // Asks who consumes, which of a name that the account does not have is nobody.
+      if (path.includes("/by-consumer/")) continue;
       const { status } = await fetch(`${platform.api}/accounts/${otherId}${path}`, {
         method,
         headers: { authorization: `Bearer ${otherToken}` },
@@ -275,6 +282,8 @@ describe("another account's token", () => {
     }
     expect((await other("GET", `/accounts/${otherId}/r2/buckets`)).result.buckets).toEqual([]);
     expect((await other("GET", `/accounts/${otherId}/d1/database`)).result).toEqual([]);
+    const consumers = `/accounts/${otherId}/workers/tails/by-consumer/${ours.script}`;
+    expect((await other("GET", consumers)).result).toEqual([]);
     const logs = `/accounts/${otherId}/mayfly/logs?script=site`;
     expect(await other("GET", logs)).toMatchObject({ status: 404 });
   });
@@ -405,7 +414,8 @@ describe("a read token", () => {
       body,
     ]);
     for (const [method, path, body] of [...account, ...zoneCalls(ours)]) {
-      if (method === "GET" || path.endsWith("/bulk/get")) continue;
+      // To look on is to read, though it takes a session.
+      if (method === "GET" || path.endsWith("/bulk/get") || path.includes("/tails")) continue;
       expect(await read(method, path, body), `${method} ${path}`).toMatchObject({
         status: 403,
         code: 10000,
