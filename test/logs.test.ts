@@ -328,10 +328,14 @@ describe.each(["shared", "request"] as const)("Logs of a worker in %s mode", (na
 
 // Does to the globals and prototypes what could tell it of the platform, or break what the platform does.
 const HOSTILE = `
+import { AsyncLocalStorage } from "node:async_hooks";
 const stolen = [];
 const steal = (name) => function (...args) { stolen.push([name, typeof this, args.length]); throw new Error("broken " + name); };
 const { get } = Headers.prototype;
 const { apply } = Reflect;
+// Runs what it is given outside of all invocations.
+const outside = AsyncLocalStorage.snapshot();
+export const other = { fetch(request) { console.log("not its own"); return new Response("other"); } };
 const idOf = (request) => apply(get, request.headers, ["cf-ray"]);
 export default { async fetch(request, env, ctx) {
   const url = request.url;
@@ -345,6 +349,13 @@ export default { async fetch(request, env, ctx) {
       } catch (error) { modules[name] = String(error); }
     }
     return Response.json(modules);
+  }
+  if (url.endsWith("/self")) {
+    for (const id of ["x", '"],["', "x".repeat(16), '",0,0,[]],["ab",']) {
+      outside(() => other.fetch(new Request(url, { headers: { "cf-ray": id } })));
+    }
+    console.log("calls itself");
+    return new Response(idOf(request));
   }
   if (url.endsWith("/stolen")) return Response.json(stolen);
   if (url.endsWith("/break")) {
@@ -367,12 +378,15 @@ describe("A worker in shared mode", () => {
       name: "hostile",
       code: HOSTILE,
       isolation: "shared",
-      metadata: ENABLED,
+      metadata: { ...ENABLED, compatibility_flags: ["nodejs_als"] },
     });
     const first = await call("hostile", "/");
     const modules = JSON.parse(await call("hostile", "/modules"));
     expect(modules.context).toEqual(["currentInvocation"]);
     expect(texts(await logged("hostile", first, 1))).toEqual(["works on"]);
+    const self = await call("hostile", "/self");
+    expect(texts(await logged("hostile", self, 1))).toEqual(["calls itself"]);
+    expect(await readLogs(platform, "hostile", { search: "not its own" })).toEqual([]);
     const broken = await call("hostile", "/break");
     expect(broken).toMatch(/^[0-9a-f]{16}$/);
     const after = await call("hostile", "/after");

@@ -4,6 +4,8 @@ import { reportSoon } from "../../usage/report.ts";
 import type { CapturedLine } from "./captured.ts";
 import { keepLine } from "./kept.ts";
 
+const INVOCATION_ID = /^[0-9a-f]{16}$/;
+
 export interface CaptureProps {
   scriptId: string;
   versionId: string;
@@ -13,7 +15,10 @@ export interface CaptureProps {
 export class Capture extends WorkerEntrypoint<Env, CaptureProps> {
   /** See `TakeLines`. */
   async take(lines: string): Promise<void> {
-    for (const line of JSON.parse(lines) as CapturedLine[]) keepLine(this.ctx.props, line);
+    for (const line of JSON.parse(lines) as CapturedLine[]) {
+      // A worker may have called itself with a request of its own making.
+      if (INVOCATION_ID.test(line[0])) keepLine(this.ctx.props, line);
+    }
     reportSoon(this.env, this.ctx);
   }
 }

@@ -33,6 +33,7 @@ const LEVELS = ["debug", "error", "info", "log", "warn"] as const;
 
 const { apply } = Reflect;
 const { now } = Date;
+const { stringify } = JSON;
 
 /**
  * Has what is written with `console` passed on to the platform, if it has asked for it, each line with the id
@@ -88,8 +89,8 @@ export function captureConsole<W extends Writer>(
     if (unsent !== "") unsent += ",";
     unsent +=
       writer.bytes > MAX_LOG_BYTES
-        ? `["${id}","warn",${now()},["${TOO_MUCH}"],true]`
-        : `["${id}","${level}",${now()},${message}]`;
+        ? `[${stringify(id)},"warn",${now()},["${TOO_MUCH}"],true]`
+        : `[${stringify(id)},"${level}",${now()},${message}]`;
     sendSoon();
   }
 
