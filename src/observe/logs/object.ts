@@ -38,11 +38,6 @@ export class LogsObject extends DurableObject<Env> {
     return readPage(this.#store, query);
   }
 
-  /** What it takes on the disk, in bytes. */
-  async size(): Promise<number> {
-    return this.ctx.storage.sql.databaseSize;
-  }
-
   /** The script is gone. */
   async destroy(): Promise<void> {
     this.#opened = undefined;
