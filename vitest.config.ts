@@ -10,8 +10,9 @@ export default defineConfig({
     include: soak ? SOAK : ["test/**/*.test.ts"],
     exclude: [...configDefaults.exclude, ...(soak ? [] : SOAK)],
     globalSetup: "test/harness/build.ts",
-    // Each file starts a platform of several processes: more at once only makes them all slow.
-    maxWorkers: soak ? 1 : 2,
+    // Each file starts a platform of several processes, and waits a lot: so a few more than there are cores, but
+    // many at once only make them all slow.
+    maxWorkers: soak ? 1 : 3,
     testTimeout: 60_000,
     // Many wait for real processes to be killed, noticed and started again, which a machine that is busy with
     // something else delays. What is wrong fails twice.
