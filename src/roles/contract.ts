@@ -19,6 +19,7 @@ import type { IsolateSource } from "../catalog/source.ts";
 import type { Env } from "../env.ts";
 import type { Entrypoint } from "../pipeline/invoke.ts";
 import type { LaneCall } from "../pipeline/lanes.ts";
+import type { KeptLogs } from "../observe/logs/kept-row.ts";
 import type { ExecutorSample } from "../observe/metrics/executors.ts";
 import type { Traced } from "../observe/tail/trace-item.ts";
 import type { Feed } from "../triggers/database/protocol.ts";
@@ -58,10 +59,9 @@ export interface StateRole {
   takeNative(queueName: string, messages: NewMessage[]): Promise<boolean>;
   /**
    * Keeps what an executor has counted, once however often it comes: a `Report` as JSON, which costs least to
-   * pass on. With it comes what is new of invocations whose logs are kept, by their script's id: the JSON of an
-   * array of `Kept`.
+   * pass on. With it comes what is new of invocations whose logs are kept, by their script's id.
    */
-  report(report: string, kept: Record<string, string>): Promise<void>;
+  report(report: string, kept: Record<string, KeptLogs>): Promise<void>;
   /** Has spans exported, whose number is given: a member of OTLP's `resourceSpans`, as JSON. */
   exportSpans(resourceSpans: string, spans: number): Promise<void>;
   /** Grants invocations of a script that has budgets, or says until when there are none. */

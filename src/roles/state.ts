@@ -13,6 +13,7 @@ import type { IsolateSource } from "../catalog/source.ts";
 import { control } from "../control/app.ts";
 import { identify } from "../control/auth.ts";
 import type { Env } from "../env.ts";
+import type { KeptLogs } from "../observe/logs/kept-row.ts";
 import { storeLogs } from "../observe/logs/logs-of.ts";
 import { collect, countReport } from "../observe/metrics/collect.ts";
 import { exportSpans } from "../observe/traces/export.ts";
@@ -93,7 +94,7 @@ export class State extends WorkerEntrypoint<Env> implements StateRole {
     return storeNative(this.env, queueName, messages);
   }
 
-  async report(report: string, kept: Record<string, string>): Promise<void> {
+  async report(report: string, kept: Record<string, KeptLogs>): Promise<void> {
     const parsed = JSON.parse(report) as Report;
     const { id, usage } = parsed;
     if (await addUsage(this.env.CATALOG, id, usage)) countReport(parsed, this.env);

@@ -3,6 +3,7 @@ import { log } from "../observe/log.ts";
 import { counter, hasCounted, histogram, takeCounted } from "../observe/metrics/counters.ts";
 import type { SeriesValues } from "../observe/metrics/series.ts";
 import { hasKept, hasMuchKept, takeKept } from "../observe/logs/kept.ts";
+import type { KeptLogs } from "../observe/logs/kept-row.ts";
 import { allPublished } from "../observe/publish-later.ts";
 import { processId } from "../pipeline/invocation-id.ts";
 import { stateOf } from "../roles/contract.ts";
@@ -27,7 +28,7 @@ let tookMs: number | undefined;
 let reportedAt = 0;
 let reports = 0;
 /** The one whose arrival is not certain yet. */
-let last: { report: Report; kept: Record<string, string> } | undefined;
+let last: { report: Report; kept: Record<string, KeptLogs> } | undefined;
 let reporting: Promise<void> | undefined;
 
 /** Sends a report if it is time for one; to be called when something has been counted or kept. */

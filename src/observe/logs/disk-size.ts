@@ -3,7 +3,7 @@
  * with lines of 6 to 200,000 bytes; with many short ones it is some hundredths too high.
  */
 
-const INVOCATION_BYTES = 230;
+const INVOCATION_BYTES = 140;
 const LINE_BYTES = 48;
 // Of a longer text 489 bytes stay in its row, and the rest goes to pages of its own:
 // https://www.sqlite.org/fileformat2.html#cell_payload_overflow_pages
@@ -18,7 +18,8 @@ const beyondAscii = /[\u0080-\uffff]/;
 const bytesOf = (text: string): number =>
   beyondAscii.test(text) ? encoder.encode(text).length : text.length;
 
-export const invocationSize = (url: string): number => INVOCATION_BYTES + url.length;
+/** Of an invocation without its lines, by the JSON of its `KeptRest`. */
+export const invocationSize = (rest: string): number => INVOCATION_BYTES + rest.length;
 
 export function lineSize(text: string): number {
   const bytes = bytesOf(text);

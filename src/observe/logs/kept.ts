@@ -9,43 +9,8 @@ import type { Observed, TraceEvent } from "../observed.ts";
 import { redactUrl } from "../tail/redact.ts";
 import type { CapturedLine } from "./captured.ts";
 import { invocationSize, lineSize } from "./disk-size.ts";
+import type { KeptEvent, KeptLine, KeptLogs, KeptRest, KeptRow } from "./kept-row.ts";
 import { LEVELS, toExceptionLine, toStoredLine, type StoredLine } from "./line.ts";
-
-/** Lines of an invocation, or its end, or both. */
-export interface Kept extends Partial<Ended> {
-  id: string;
-  versionId: string;
-  /** Without an end: when the first of the lines was written. */
-  startedAt: number;
-  lines: StoredLine[];
-  /** The most severe of the lines by its place in `LEVELS`; a failed invocation is an error. */
-  level: number;
-  /** About what it takes on the disk. */
-  bytes: number;
-  truncated: boolean;
-}
-
-/** How an invocation has ended. */
-export interface Ended extends Pick<
-  Invocation,
-  | "trigger"
-  | "entrypoint"
-  | "wallTimeMs"
-  | "cpuTimeMs"
-  | "startKind"
-  | "outcome"
-  | "status"
-  | "requestBytes"
-  | "responseBytes"
-> {
-  event: KeptEvent | undefined;
-  /** Of no interest without lines. */
-  linesOnly: boolean;
-}
-
-/** What caused an invocation, without headers, which may be secret. */
-export type KeptEvent =
-  { request: { method: string; url: string } } | Exclude<TraceEvent, { request: unknown }>;
 
 // While state is away they wait, but not without bound; in characters of JSON.
 const MAX_WAITING = 64 * 1024 * 1024;
@@ -53,90 +18,129 @@ const MAX_WAITING = 64 * 1024 * 1024;
 const MANY = 1024 * 1024;
 /** In one report, which state stores at once, and which crosses to it in one message of 32 MiB. */
 const MAX_REPORT = 4 * 1024 * 1024;
+/** About what a `KeptRow` has besides its rest. */
+const ROW_LENGTH = 80;
 
 const ERROR = LEVELS.indexOf("error");
 // The others are nobody's fault, or the caller's.
 const isFailure = (outcome: Outcome): boolean => outcome !== "ok" && outcome !== "canceled";
 
 interface Waiting {
-  scriptId: string;
-  json: string;
+  readonly id: string;
+  readonly scriptId: string;
+  startedAt: number;
+  /** Undefined while only lines are known. */
+  ended: Pick<Invocation, "trigger" | "outcome"> | undefined;
+  level: number;
+  bytes: number;
+  truncated: boolean;
+  /** JSON of a `KeptRest`. */
+  rest: string;
+  /** JSON of each. */
+  lines: string[];
+  /** Of no interest without lines. */
+  linesOnly: boolean;
+  /** Left out of a report, as its lines may come. */
+  heldBack: boolean;
+  /** Characters of JSON. */
+  length: number;
 }
 
-let waiting: Waiting[] = [];
-// Ends of what is of no interest without lines: a report later than others, when its lines are known.
-let heldBack: Waiting[] = [];
+// By script and id: a worker may name invocations that are not its own.
+const waiting = new Map<string, Waiting>();
 let length = 0;
-// Lines since the last report that the prelude has taken down, by invocation.
-let written = new Map<string, { scriptId: string; kept: Kept }>();
 const keptCount = counter("mayfly_logs_kept_total");
 const dropped = counter("mayfly_logs_dropped_total");
 
 /** Has a finished invocation kept with what it has written. */
 export function keep(invocation: Invocation, observed: Observed, settings: Keep): void {
-  if (length > MAX_WAITING) {
-    dropped.value++;
-    return;
-  }
+  const kept = find(invocation.scriptId, invocation.id);
+  if (!kept) return;
   keptCount.value++;
-  const { id, scriptId, versionId, startedAt, outcome } = invocation;
   const { linesOnly = false, withoutQuery = false } = settings;
-  const event = observed.event && toKeptEvent(observed.event, withoutQuery);
-  const kept: Kept = {
-    id,
-    versionId,
-    startedAt,
-    lines: [],
-    level: isFailure(outcome) ? ERROR : 0,
-    bytes: invocationSize(event && "request" in event ? event.request.url : ""),
-    truncated: observed.truncated,
-    trigger: invocation.trigger,
-    entrypoint: invocation.entrypoint,
-    wallTimeMs: invocation.wallTimeMs,
-    cpuTimeMs: invocation.cpuTimeMs,
-    startKind: invocation.startKind,
-    outcome,
-    status: invocation.status,
-    requestBytes: invocation.requestBytes,
-    responseBytes: invocation.responseBytes,
-    event,
-    linesOnly,
-  };
+  const rest: KeptRest = [
+    invocation.versionId,
+    invocation.entrypoint ?? null,
+    invocation.wallTimeMs,
+    invocation.cpuTimeMs,
+    invocation.startKind,
+    invocation.status,
+    invocation.requestBytes,
+    invocation.responseBytes,
+    observed.event ? toKeptEvent(observed.event, withoutQuery) : null,
+  ];
+  setRest(kept, rest);
+  kept.startedAt = invocation.startedAt;
+  kept.ended = invocation;
+  if (isFailure(invocation.outcome)) kept.level = ERROR;
+  kept.bytes += invocationSize(kept.rest);
+  if (observed.truncated) kept.truncated = true;
+  kept.linesOnly = linesOnly;
   for (const { level, timestamp, message } of observed.logs) {
     append(kept, toStoredLine(level, timestamp, message));
   }
   for (const exception of observed.exceptions) append(kept, toExceptionLine(exception));
-  const json = JSON.stringify(kept);
-  length += json.length;
-  (linesOnly && kept.lines.length === 0 ? heldBack : waiting).push({ scriptId, json });
 }
 
 /** Has a line kept that the prelude has taken down. */
 export function keepLine(
   { scriptId, versionId }: Pick<Invocation, "scriptId" | "versionId">,
-  line: CapturedLine,
+  [id, level, at, message, truncated]: CapturedLine,
 ): void {
-  const [id, level, at, message, truncated] = line;
-  let kept = written.get(id)?.kept;
-  if (!kept) {
-    if (length > MAX_WAITING) {
-      dropped.value++;
-      return;
-    }
-    kept = { id, versionId, startedAt: at, lines: [], level: 0, bytes: 0, truncated: false };
-    written.set(id, { scriptId, kept });
+  const kept = find(scriptId, id);
+  if (!kept) return;
+  if (kept.rest === "") {
+    kept.startedAt = at;
+    setRest(kept, [versionId]);
   }
-  const { bytes } = kept;
   append(kept, toStoredLine(level, at, message));
-  length += kept.bytes - bytes;
   if (truncated) kept.truncated = true;
 }
 
-function append(kept: Kept, line: StoredLine): void {
+/** What waits of the invocation; undefined if there is no room for it. */
+function find(scriptId: string, id: string): Waiting | undefined {
+  const key = `${scriptId}/${id}`;
+  const known = waiting.get(key);
+  if (known) return known;
+  if (length > MAX_WAITING) {
+    dropped.value++;
+    return undefined;
+  }
+  const kept: Waiting = {
+    id,
+    scriptId,
+    startedAt: 0,
+    ended: undefined,
+    level: 0,
+    bytes: 0,
+    truncated: false,
+    rest: "",
+    lines: [],
+    linesOnly: false,
+    heldBack: false,
+    length: 0,
+  };
+  waiting.set(key, kept);
+  return kept;
+}
+
+function setRest(kept: Waiting, rest: KeptRest): void {
+  kept.rest = JSON.stringify(rest);
+  addLength(kept, ROW_LENGTH + kept.rest.length);
+}
+
+function append(kept: Waiting, line: StoredLine): void {
   const [level, , , text] = line;
-  kept.lines.push(line);
+  const json = JSON.stringify([kept.id, ...line] satisfies KeptLine);
+  kept.lines.push(json);
   kept.level = Math.max(kept.level, level);
   kept.bytes += lineSize(text);
+  addLength(kept, json.length);
+}
+
+function addLength(kept: Waiting, added: number): void {
+  kept.length += added;
+  length += added;
 }
 
 function toKeptEvent(event: TraceEvent, withoutQuery: boolean): KeptEvent {
@@ -149,32 +153,63 @@ function toKeptEvent(event: TraceEvent, withoutQuery: boolean): KeptEvent {
 /** Whether a report should not wait any longer. */
 export const hasMuchKept = (): boolean => length > MANY;
 
-export const hasKept = (): boolean => waiting.length > 0 || heldBack.length > 0 || written.size > 0;
+export const hasKept = (): boolean => waiting.size > 0;
 
 /**
- * The next of what is to be kept, by the script's id: the JSON of an array of `Kept`. What is too much for one
- * report stays for the one after it.
+ * The next of what is to be kept, by the script's id. What is too much for one report stays for the one after
+ * it, and so does what is of no interest without lines, until its lines are known.
  */
-export function takeKept(): Record<string, string> {
-  for (const { scriptId, kept } of written.values()) {
-    const json = JSON.stringify(kept);
-    length += json.length - kept.bytes;
-    waiting.push({ scriptId, json });
-  }
-  written = new Map();
-  const parts = new Map<string, string[]>();
+export function takeKept(): Record<string, KeptLogs> {
+  const scripts = new Map<string, Waiting[]>();
   let taken = 0;
-  let count = 0;
-  for (const { scriptId, json } of waiting) {
+  for (const [key, kept] of waiting) {
     if (taken > MAX_REPORT) break;
-    const known = parts.get(scriptId);
-    if (known) known.push(json);
-    else parts.set(scriptId, [json]);
-    taken += json.length;
-    count++;
+    if (isSilent(kept) && !kept.heldBack) {
+      kept.heldBack = true;
+      continue;
+    }
+    waiting.delete(key);
+    taken += kept.length;
+    const others = scripts.get(kept.scriptId);
+    if (others) others.push(kept);
+    else scripts.set(kept.scriptId, [kept]);
   }
   length -= taken;
-  waiting = [...waiting.slice(count), ...heldBack];
-  heldBack = [];
-  return Object.fromEntries([...parts].map(([id, jsons]) => [id, `[${jsons.join(",")}]`]));
+  return Object.fromEntries([...scripts].map(([id, kept]) => [id, toLogs(kept)]));
 }
+
+const isSilent = ({ linesOnly, lines }: Waiting): boolean => linesOnly && lines.length === 0;
+
+function toLogs(all: Waiting[]): KeptLogs {
+  const invocations: KeptRow[] = [];
+  const silent: KeptRow[] = [];
+  const lines: string[] = [];
+  let bytes = 0;
+  for (const kept of all) {
+    if (isSilent(kept)) {
+      silent.push(toRow(kept));
+      continue;
+    }
+    invocations.push(toRow(kept));
+    for (const line of kept.lines) lines.push(line);
+    bytes += kept.bytes;
+  }
+  return {
+    invocations: JSON.stringify(invocations),
+    silent: silent.length > 0 ? JSON.stringify(silent) : undefined,
+    lines: lines.length > 0 ? `[${lines.join(",")}]` : undefined,
+    bytes,
+  };
+}
+
+const toRow = (kept: Waiting): KeptRow => [
+  kept.id,
+  kept.startedAt,
+  kept.ended?.trigger ?? null,
+  kept.ended?.outcome ?? null,
+  kept.level,
+  kept.lines.length,
+  kept.bytes,
+  kept.truncated,
+  kept.rest,
+];

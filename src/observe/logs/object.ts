@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../../env.ts";
+import type { KeptLogs } from "./kept-row.ts";
 import type { LogsPage, LogsQuery } from "./protocol.ts";
 import { readPage } from "./read.ts";
 import { LogsStore } from "./store.ts";
@@ -27,8 +28,8 @@ export class LogsObject extends DurableObject<Env> {
     this.#maxBytes = Number(env.MAYFLY_LOG_MB || 100) * MiB;
   }
 
-  /** Adds a JSON array of `Kept`, once however often the report comes. */
-  async store(reportId: string, kept: string): Promise<void> {
+  /** Adds what a report brings, once however often it comes. */
+  async store(reportId: string, kept: KeptLogs): Promise<void> {
     // As a whole or not at all, so that it can be tried again.
     this.ctx.storage.transactionSync(() => this.#store.add(reportId, kept));
     await this.#trim();

@@ -1,4 +1,5 @@
-import type { Ended } from "./kept.ts";
+import type { Invocation } from "../../pipeline/record.ts";
+import type { KeptEvent } from "./kept-row.ts";
 
 /** What is to be found among the kept invocations of a script. Times are milliseconds since 1970. */
 export interface LogsQuery {
@@ -34,17 +35,23 @@ export interface LogsCursor {
 }
 
 /** An invocation as it is stored. */
-export interface StoredInvocation extends Omit<
-  Ended,
-  "event" | "linesOnly" | "outcome" | "trigger"
+export interface StoredInvocation extends Pick<
+  Invocation,
+  | "entrypoint"
+  | "wallTimeMs"
+  | "cpuTimeMs"
+  | "startKind"
+  | "status"
+  | "requestBytes"
+  | "responseBytes"
 > {
   id: string;
   versionId: string;
   startedAt: number;
   /** Undefined while it has not ended, or if its end was cut short. */
-  trigger: Ended["trigger"] | undefined;
-  outcome: Ended["outcome"] | undefined;
-  event: Ended["event"];
+  trigger: Invocation["trigger"] | undefined;
+  outcome: Invocation["outcome"] | undefined;
+  event: KeptEvent | undefined;
   truncated: boolean;
   logs: { level: string; at: number; message: unknown[]; fields?: Record<string, unknown> }[];
   exceptions: { name: string; message: string; stack?: string; at: number }[];

@@ -1,4 +1,5 @@
 import type { LoggedException } from "../observed.ts";
+import type { KeptRest } from "./kept-row.ts";
 import { fieldsOf, FORMS, LEVELS, messageOf, readableText } from "./line.ts";
 import type { FieldFilter, LogsCursor, LogsPage, LogsQuery, StoredInvocation } from "./protocol.ts";
 import type { InvocationRow, LogsStore } from "./store.ts";
@@ -51,7 +52,7 @@ function matching(store: LogsStore, rows: InvocationRow[], query: LogsQuery): Se
   const search = query.search?.toLowerCase() ?? "";
   const ids = new Set<string>();
   if (fields.length === 0) {
-    for (const { id, event } of rows) if (event?.toLowerCase().includes(search)) ids.add(id);
+    for (const { id, rest } of rows) if (hasInEvent(rest, search)) ids.add(id);
   }
   const candidates = rows.filter(({ id, lines }) => lines > 0 && !ids.has(id)).map(({ id }) => id);
   for (const { invocation, form, text } of store.lines(candidates, level, search)) {
@@ -60,6 +61,12 @@ function matching(store: LogsStore, rows: InvocationRow[], query: LogsQuery): Se
     if (found && hasFields(fieldsOf(form, text), fields)) ids.add(invocation);
   }
   return ids;
+}
+
+function hasInEvent(rest: string, search: string): boolean {
+  if (!rest.toLowerCase().includes(search)) return false;
+  const [, , , , , , , , event] = JSON.parse(rest) as KeptRest;
+  return !!event && JSON.stringify(event).toLowerCase().includes(search);
 }
 
 const hasFields = (members: unknown, fields: FieldFilter[]): boolean =>
@@ -92,20 +99,31 @@ function withLines(store: LogsStore, rows: InvocationRow[]): StoredInvocation[] 
 }
 
 function toInvocation(row: InvocationRow): StoredInvocation {
+  const [
+    versionId,
+    entrypoint,
+    wallTimeMs = 0,
+    cpuTimeMs = 0,
+    startKind = "warm",
+    status = null,
+    requestBytes = 0,
+    responseBytes = 0,
+    event,
+  ] = JSON.parse(row.rest) as KeptRest;
   return {
     id: row.id,
-    versionId: row.version_id,
+    versionId,
     startedAt: row.started_at,
     trigger: (row.trigger ?? undefined) as StoredInvocation["trigger"],
-    entrypoint: row.entrypoint ?? undefined,
-    wallTimeMs: row.wall_time_ms ?? 0,
-    cpuTimeMs: row.cpu_time_ms ?? 0,
-    startKind: (row.start_kind ?? "warm") as StoredInvocation["startKind"],
+    entrypoint: entrypoint ?? undefined,
+    wallTimeMs,
+    cpuTimeMs,
+    startKind,
     outcome: (row.outcome ?? undefined) as StoredInvocation["outcome"],
-    status: row.status,
-    requestBytes: row.request_bytes ?? 0,
-    responseBytes: row.response_bytes ?? 0,
-    event: row.event === null ? undefined : (JSON.parse(row.event) as StoredInvocation["event"]),
+    status,
+    requestBytes,
+    responseBytes,
+    event: event ?? undefined,
     truncated: row.truncated === 1,
     logs: [],
     exceptions: [],

@@ -1,29 +1,22 @@
+import { KEPT_COLUMNS, type KeptLogs } from "./kept-row.ts";
 import { formOf } from "./line.ts";
 import type { LogsCursor } from "./protocol.ts";
 
 /** A row of `invocations`. */
 export interface InvocationRow {
   id: string;
-  version_id: string;
   started_at: number;
   trigger: string | null;
-  entrypoint: string | null;
-  wall_time_ms: number | null;
-  cpu_time_ms: number | null;
-  start_kind: string | null;
   /** Null until it has ended. */
   outcome: string | null;
-  status: number | null;
-  request_bytes: number | null;
-  response_bytes: number | null;
-  /** `KeptEvent` as JSON. */
-  event: string | null;
   /** Place in `LEVELS`. */
   level: number;
   /** How many there are. */
   lines: number;
   bytes: number;
   truncated: 0 | 1;
+  /** `KeptRest` as JSON. */
+  rest: string;
   /** Number of the last change that told something new of it. */
   changed: number;
 }
@@ -57,22 +50,14 @@ const SEVERE_LEVEL = 3;
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS invocations (
     id TEXT PRIMARY KEY,
-    version_id TEXT NOT NULL,
     started_at INTEGER NOT NULL,
     trigger TEXT,
-    entrypoint TEXT,
-    wall_time_ms INTEGER,
-    cpu_time_ms REAL,
-    start_kind TEXT,
     outcome TEXT,
-    status INTEGER,
-    request_bytes INTEGER,
-    response_bytes INTEGER,
-    event TEXT,
     level INTEGER NOT NULL,
     lines INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     truncated INTEGER NOT NULL,
+    rest TEXT NOT NULL,
     changed INTEGER NOT NULL
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS invocations_by_time ON invocations (started_at);
@@ -99,45 +84,33 @@ const SCHEMA = `
   );
   INSERT OR IGNORE INTO totals VALUES (1, 0, 0)`;
 
-// Numbered by report, invocation in it, and line: those of one invocation in the order in which they came.
+// Numbered by report and place in it: those of one invocation in the order in which they came.
 const ADD_LINES = `
   INSERT INTO lines (invocation, number, level, at, form, text)
-  SELECT kept.value ->> 'id', (?2 << 34) + (kept.key << 17) + line.key,
-    line.value ->> 0, line.value ->> 1, line.value ->> 2, line.value ->> 3
-  FROM json_each(?1) kept, json_each(kept.value, '$.lines') line`;
+  SELECT value ->> 0, (?2 << 24) + key, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+  FROM json_each(?1)`;
 
-const ENDED = {
-  trigger: "trigger",
-  entrypoint: "entrypoint",
-  wall_time_ms: "wallTimeMs",
-  cpu_time_ms: "cpuTimeMs",
-  start_kind: "startKind",
-  outcome: "outcome",
-  status: "status",
-  request_bytes: "requestBytes",
-  response_bytes: "responseBytes",
-};
-const ENDED_COLUMNS = [...Object.keys(ENDED), "event"];
+const kept = (column: (typeof KEPT_COLUMNS)[number]): string =>
+  `value ->> ${KEPT_COLUMNS.indexOf(column)}`;
 
 const ADD_INVOCATIONS = `
-  INSERT INTO invocations (id, version_id, started_at, level, lines, bytes, truncated, changed,
-    ${ENDED_COLUMNS.join(", ")})
-  SELECT value ->> 'id', value ->> 'versionId', value ->> 'startedAt', value ->> 'level',
-    json_array_length(value, '$.lines'), value ->> 'bytes', value ->> 'truncated', ?2,
-    ${Object.values(ENDED)
-      .map((member) => `value ->> '${member}'`)
-      .join(", ")}, value -> 'event'
-  FROM json_each(?1)
-  WHERE NOT coalesce(value ->> 'linesOnly', 0)
-    OR EXISTS (SELECT 1 FROM lines WHERE invocation = value ->> 'id')
+  INSERT INTO invocations (${KEPT_COLUMNS.join(", ")}, changed)
+  SELECT ${KEPT_COLUMNS.map(kept).join(", ")}, ?2 FROM json_each(?1) WHERE TRUE
   ON CONFLICT DO UPDATE SET
     started_at = iif(excluded.outcome IS NULL, started_at, excluded.started_at),
+    trigger = coalesce(excluded.trigger, trigger),
+    outcome = coalesce(excluded.outcome, outcome),
     level = max(level, excluded.level),
     lines = lines + excluded.lines,
     bytes = bytes + excluded.bytes,
     truncated = max(truncated, excluded.truncated),
-    changed = excluded.changed,
-    ${ENDED_COLUMNS.map((column) => `${column} = coalesce(excluded.${column}, ${column})`).join(", ")}`;
+    rest = iif(excluded.outcome IS NULL, rest, excluded.rest),
+    changed = excluded.changed`;
+
+// Those whose lines are there.
+const NOT_SILENT = `
+  SELECT json_group_array(json(value)) AS invocations, coalesce(sum(${kept("bytes")}), 0) AS bytes
+  FROM json_each(?) WHERE EXISTS (SELECT 1 FROM lines WHERE invocation = ${kept("id")})`;
 
 /** The tables of one script's kept logs. Calls are synchronous: without an `await` between them they are one transaction. */
 export class LogsStore {
@@ -148,8 +121,8 @@ export class LogsStore {
     sql.exec(SCHEMA);
   }
 
-  /** Adds a JSON array of `Kept`; nothing if the report of this id is in. */
-  add(reportId: string, kept: string): void {
+  /** Adds what a report brings; nothing if the report of this id is in. */
+  add(reportId: string, { invocations, silent, lines, bytes }: KeptLogs): void {
     const now = Date.now();
     const [process = "", number = ""] = reportId.split("-");
     const last = this.#sql.exec(
@@ -163,16 +136,17 @@ export class LogsStore {
     if (last.toArray().length === 0) return;
     this.#sql.exec("DELETE FROM reports WHERE at < ?", now - REPORTS_KEPT_MS);
     const change = this.totals().changes + 1;
-    this.#sql.exec(ADD_LINES, kept, change);
-    this.#sql.exec(ADD_INVOCATIONS, kept, change);
-    this.#sql.exec(
-      `UPDATE totals SET changes = ?1, bytes = bytes + (
-        SELECT coalesce(sum(value ->> 'bytes'), 0) FROM json_each(?2)
-        WHERE EXISTS (SELECT 1 FROM invocations WHERE id = value ->> 'id')
-      )`,
-      change,
-      kept,
-    );
+    if (lines !== undefined) this.#sql.exec(ADD_LINES, lines, change);
+    this.#sql.exec(ADD_INVOCATIONS, invocations, change);
+    let added = bytes;
+    if (silent !== undefined) {
+      const found = this.#sql
+        .exec<{ invocations: string; bytes: number }>(NOT_SILENT, silent)
+        .one();
+      this.#sql.exec(ADD_INVOCATIONS, found.invocations, change);
+      added += found.bytes;
+    }
+    this.#sql.exec("UPDATE totals SET changes = ?, bytes = bytes + ?", change, added);
   }
 
   /** About how many bytes there are, and how often something was added. */
