@@ -188,7 +188,8 @@ describe("Retention", () => {
     const numbers = kept.map(({ logs }) => logs.at(-1)?.fields?.["n"] as number);
     expect(Math.min(...numbers)).toBeGreaterThan(COUNT - 2 * kept.length);
     const [file] = files().filter((name) => !others.has(name));
-    expect(statSync(file as string).size).toBeLessThan(3.5 * MiB);
+    // A report is in before the oldest go.
+    expect(statSync(file as string).size).toBeLessThan(5 * MiB);
   });
 
   it("deletes what is older than MAYFLY_LOG_DAYS", async () => {
