@@ -25,10 +25,10 @@ import type {
   ScheduledEvent,
 } from "../roles/events.ts";
 import { receive } from "../roles/forward.ts";
-import { budgetRetryAt, giveBack, spend } from "../usage/budgets/spend.ts";
+import { budgetRetryAt, spend } from "../usage/budgets/spend.ts";
 import { admit, left } from "./admit.ts";
-import { acquire, type Acquired } from "./acquire.ts";
-import { failed, newInvocation } from "./dispatch.ts";
+import type { Acquired } from "./acquire.ts";
+import { acquireFor, failed, newInvocation } from "./dispatch.ts";
 import { nextInvocationId } from "./invocation-id.ts";
 import { inTurn, laneOf, LaneEndedError, NoTurnError, ReleasedError } from "./lanes.ts";
 import { nameFor } from "./method-name.ts";
@@ -160,10 +160,8 @@ async function dispatch<Report extends HandlerReport>(
   }
   let acquired: Acquired;
   try {
-    acquired = acquire(version, true, env, ctx);
+    acquired = acquireFor(target, version, true, env, ctx);
   } catch (error) {
-    left(accountId, version);
-    if (target.budgets) giveBack(target);
     if (error instanceof NoCapacityError) return BUSY;
     throw error;
   }

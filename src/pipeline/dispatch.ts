@@ -117,16 +117,9 @@ export async function dispatchFetch(
 
   let acquired: Acquired;
   try {
-    acquired = acquire(
-      version,
-      outlives(request, target, env),
-      env,
-      ctx,
-      capturedShare(target, env),
-    );
+    const captured = capturedShare(target, env);
+    acquired = acquireFor(target, version, outlives(request, target, env), env, ctx, captured);
   } catch (error) {
-    left(target.accountId, version);
-    if (target.budgets) giveBack(target);
     if (error instanceof NoCapacityError) return errorPage(errors.noCapacity, request);
     throw error;
   }
@@ -248,11 +241,9 @@ export async function dispatchRpc(
   }
   let acquired: Acquired;
   try {
-    acquired = acquire(version, true, env, ctx);
+    acquired = acquireFor(target, version, true, env, ctx);
   } catch (error) {
-    left(target.accountId, version);
     if (error instanceof NoCapacityError) countErrorAnswer("rpc", errors.noCapacity);
-    if (target.budgets) giveBack(target);
     throw error;
   }
   const { isolate } = acquired;
@@ -279,6 +270,24 @@ export async function dispatchRpc(
   } finally {
     answered(invocation);
     acquired.started();
+  }
+}
+
+/** `acquire` for an invocation that has been admitted: if it throws, the invocation has left again. */
+export function acquireFor(
+  target: ScriptTarget,
+  version: VersionTarget,
+  outlives: boolean,
+  env: Env,
+  ctx: ExecutionContext,
+  captured?: number,
+): Acquired {
+  try {
+    return acquire(version, outlives, env, ctx, captured);
+  } catch (error) {
+    left(target.accountId, version);
+    if (target.budgets) giveBack(target);
+    throw error;
   }
 }
 
